@@ -1,0 +1,55 @@
+// Package head is what the HTTP engines and the session engine say to each other: the head of a request or response, the
+// exchange it belongs to, and the Handler an engine drives.
+//
+// An engine (internal/reverseproxy today, internal/h1 later) owns connections, framing and bodies and knows no sessions. A
+// Handler owns the session and knows no connection. The engine calls, in this order and for one exchange never two at once:
+//
+//	Request   once, after hop-by-hop fields were removed and before the app is contacted; it edits x.Request in place
+//	Response  for each 1xx, for 101 and for the final head, before its first byte leaves; it edits the head in place
+//	Trailer   once, when the response ends with trailer fields
+//	End       exactly once, whatever happened, also after a panic
+//
+// A *Reply, returned by Request or as the error of Response, is sent in place of what the app said or would have said.
+package head
+
+import (
+	"context"
+	"crypto/tls"
+	"net/netip"
+)
+
+// Head is the head of a request (Method, Target, Authority) or of a response (Status).
+type Head struct {
+	Method    string
+	Target    string // request-target in origin form, byte for byte as the client sent it
+	Authority string // Host, or :authority
+	Status    int
+	Fields    Fields
+}
+
+// Exchange is one request and its response.
+type Exchange struct {
+	Context context.Context // ends when the client left or the exchange ended
+	Remote  netip.AddrPort
+	TLS     *tls.ConnectionState // nil over plain TCP
+	Request Head                 // as it goes to the app
+	Session any                  // the Handler's state of this exchange
+}
+
+// To is where a request goes: the app's address.
+type To struct {
+	Network string // "tcp" or "unix"
+	Address string
+}
+
+// Handler is the session engine as an HTTP engine drives it.
+type Handler interface {
+	// Request prepares x.Request and says where it goes, or returns the answer itself.
+	Request(x *Exchange) (To, *Reply)
+	// Response edits a response head (1xx, 101 or final). An error that is a *Reply is sent in its place.
+	Response(x *Exchange, h *Head) error
+	// Trailer edits the trailer fields of the final response.
+	Trailer(x *Exchange, h *Head)
+	// End is told that the exchange is over; err is nil when the whole response reached the client.
+	End(x *Exchange, err error)
+}

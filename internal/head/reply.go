@@ -1,0 +1,48 @@
+package head
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Tokens of the Proxy-Status error parameter (RFC 9209): they tell Pillion's own answers from the app's.
+const (
+	RingUnknown     = "ring_unknown"
+	RingDown        = "ring_down"
+	CommitFailed    = "commit_failed"
+	LockTimeout     = "lock_timeout"
+	LockLost        = "lock_lost"
+	ContractError   = "contract_error"
+	SessionTooLarge = "session_too_large"
+	AppUnreachable  = "app_unreachable"
+	AppTimeout      = "app_timeout"
+	Overload        = "overload"
+	Draining        = "draining"
+	NotHome         = "not_home"
+	RequestRefused  = "http_request_error" // RFC 9209, section 2.3.14
+)
+
+// Reply is an answer that Pillion makes itself. It is an error so that Response can return it.
+type Reply struct {
+	Status int
+	Fields Fields
+	Body   string
+	Token  string // the Proxy-Status error, "" for an answer that is no failure
+}
+
+func (r *Reply) Error() string { return fmt.Sprintf("pillion answers %d %s", r.Status, r.Token) }
+
+// Fail builds the answer to a request that Pillion cannot serve: a text body, never cached, Retry-After with every 503.
+// details must hold no id, key or session value.
+func Fail(status int, token, details string) *Reply {
+	r := &Reply{Status: status, Token: token, Body: details + "\n"}
+	r.Fields = Fields{
+		{"Content-Type", "text/plain; charset=utf-8"},
+		{"Cache-Control", "no-store"},
+		{"Proxy-Status", "pillion; error=" + token + "; details=" + strconv.QuoteToASCII(details)},
+	}
+	if status == 503 {
+		r.Fields.Add("Retry-After", "1")
+	}
+	return r
+}

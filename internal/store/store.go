@@ -1,0 +1,109 @@
+// Package store holds the words that the session engine and the ring use with each other. The engine (sidecar) decides what a
+// session is; the ring (internal/memcached) decides where its copies lie. Neither imports the other; both import this leaf.
+package store
+
+import (
+	"errors"
+
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// What a store answers when it cannot give or keep a record. Absence is a value, never one of these.
+var (
+	// ErrUnknown: not every node that may hold the session answered, and none that did holds it.
+	ErrUnknown = errors.New("store: the ring could not answer")
+	// ErrGone: a write of a session that is not being born met no copy of it on any node.
+	ErrGone = errors.New("store: no node holds the session any more")
+	// ErrUnacknowledged: no node acknowledged the write in time. It may still land.
+	ErrUnacknowledged = errors.New("store: no node acknowledged the write")
+	// ErrLocked: the lock was not free within the wait.
+	ErrLocked = errors.New("store: the session is locked")
+)
+
+// UnknownError says why a load is UNKNOWN; errors.Is(err, ErrUnknown).
+type UnknownError struct {
+	Node    string // the node of the id that did not answer, "" when it was another
+	DownFor int64  // milliseconds since that node was last seen up
+	All     bool   // no node answered at all
+}
+
+func (e *UnknownError) Error() string {
+	if e.All {
+		return "store: no node of the ring answers"
+	}
+	return "store: node " + e.Node + " does not answer"
+}
+
+// Unwrap makes errors.Is(err, ErrUnknown) true.
+func (e *UnknownError) Unwrap() error { return ErrUnknown }
+
+// Reach says how many nodes a load asks.
+type Reach uint8
+
+const (
+	// Near asks the id's node alone, and the others only when that one misses, does not answer or is suspect.
+	Near Reach = iota
+	// Everywhere asks all nodes: before a takeover, at a touch.
+	Everywhere
+)
+
+// Found is the answer of a load.
+type Found struct {
+	// Record is the join of every copy seen, nil when the session is absent. It may be destroyed or expired.
+	Record *sessioncodec.Record
+	// Lost is set when the session is absent and a node that answered is younger than the id: it forgot.
+	Lost bool
+	// Short is set when a copy is missing, behind, or on a node that has a new life: a touch repairs it.
+	Short bool
+	// Seen lets the write that follows skip its first read of that node.
+	Seen Seen
+}
+
+// Seen is one node's own answer to a load, valid while the node keeps its life.
+type Seen struct {
+	Node       string
+	Record     *sessioncodec.Record // what that node itself held
+	CAS        uint64
+	Generation uint64 // of the node's life under which CAS was read
+}
+
+// Wait says when a save returns.
+type Wait uint8
+
+const (
+	// First returns at the acknowledgement of the id's node, or of another one when that fails or the operation timeout is over.
+	First Wait = iota
+	// Both returns when every copy answered or the operation timeout is over, with one acknowledgement at least.
+	Both
+)
+
+// Write asks for a record to be joined into the ring.
+type Write struct {
+	// Join is given what a node holds, nil on a miss, and returns what it shall hold: a join of that and the caller's record.
+	// Equal to what is stored means nothing needs writing. It is called again after each conflict, from several goroutines, and
+	// possibly after Save returned. An error ends the write at every node.
+	Join func(stored *sessioncodec.Record) (*sessioncodec.Record, error)
+	// Copies is how many nodes shall hold the record; 0 means every node that answers, in the fixed order of the ring.
+	Copies int
+	// Wait says when Save returns.
+	Wait Wait
+	// Birth: nobody has the session yet, so a miss needs no look at the other nodes.
+	Birth bool
+	// Refill: the caller's memory is the truth, so a session that is missed everywhere is added again. Without it, and without
+	// Birth, that is ErrGone.
+	Refill bool
+	// Seen is the load's own answer, used for the first try at its node.
+	Seen Seen
+	// Done, when not nil, is called once after every copy was tried, with the final result.
+	Done func(Saved, error)
+}
+
+// Saved is the result of a save.
+type Saved struct {
+	// Node is the node that the id shall name from now on: the id's own when it acknowledged.
+	Node string
+	// Acks counts the nodes that acknowledged so far.
+	Acks int
+	// Record is the join of everything seen and written.
+	Record *sessioncodec.Record
+}

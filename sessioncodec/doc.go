@@ -1,0 +1,2 @@
+// Package sessioncodec is what the bytes in memcached mean.
+package sessioncodec

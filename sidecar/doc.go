@@ -1,0 +1,2 @@
+// Package sidecar is the session engine of the data path.
+package sidecar
