@@ -1,0 +1,41 @@
+.DEFAULT_GOAL := help
+SHELL         := bash
+
+LINT_VERSION := v2.15.0
+FUZZ_TIME    ?= 30s
+PACKAGES     ?= ./...
+
+# The race detector links with a C compiler; without one the tests run without it.
+RACE := $(if $(shell command -v gcc || command -v clang || command -v cc),-race)
+
+.PHONY: help build deps test check lint bench fuzz
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## ./pillion
+	go build -o pillion ./cmd/pillion
+
+deps: ## the servers and languages that the tests talk to
+	@.ci/deps
+
+test: deps ## vet, then every test with the race detector
+	go vet $(PACKAGES)
+	go test $(RACE) $(PACKAGES)
+
+check: lint test ## format, linters, vet, race tests
+
+lint: bin/golangci-lint-$(LINT_VERSION) ## format and linters alone
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt these: $$unformatted"; exit 1; }
+	$< run $(PACKAGES)
+
+bin/golangci-lint-$(LINT_VERSION):
+	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv bin/golangci-lint $@
+
+bench: ## every benchmark in one table
+	@go test -run '^$$' -bench . -benchmem $(PACKAGES) | .ci/table
+	@if ls bench/*.go >/dev/null 2>&1; then go run ./bench; fi
+
+fuzz: ## each fuzz target for FUZZ_TIME (30s)
+	@.ci/fuzz $(FUZZ_TIME)
