@@ -1,6 +1,9 @@
 package sessioncodec
 
-import "cmp"
+import (
+	"cmp"
+	"time"
+)
 
 // Limits of the format. A writer refuses more, a reader rejects it.
 const (
@@ -86,4 +89,12 @@ type Record struct {
 	To, Prev   Link
 	Entries    []Entry // attributes ascending by name, then reserved entries ascending by name
 	Extensions []Extension
+}
+
+// Expired tells whether nobody can come back to the session: slack is how far the stored last access may lag behind.
+func (r *Record) Expired(now time.Time, slack time.Duration) bool {
+	// Unsigned: no stored time, however far ahead, overflows.
+	t := uint64(max(now.UnixMilli(), 0))
+	return t > uint64(r.Accessed)+uint64(r.Idle)*1000+uint64(slack.Milliseconds()) ||
+		t > uint64(r.Created)+uint64(r.Lifetime)*1000
 }
