@@ -104,6 +104,8 @@ type Saved struct {
 	Node string
 	// Acks counts the nodes that acknowledged so far.
 	Acks int
+	// Short is set when a node that should hold the record has not acknowledged it (yet).
+	Short bool
 	// Record is the join of everything seen and written.
 	Record *sessioncodec.Record
 }

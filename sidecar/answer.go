@@ -1,0 +1,67 @@
+package sidecar
+
+import (
+	"strings"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+)
+
+// answer writes the cookie and what keeps caches from mixing visitors up.
+func (h *Handler) answer(v *visit, in *instructions, resp *head.Head) {
+	cookie := h.cookieFor(v, in)
+	if cookie == "" && v.loaded == nil && v.shown == "" {
+		return // nobody's session: the answer stays as cacheable as the app made it
+	}
+	cookie = h.restrain(v, in, resp, cookie)
+	if cookie != "" {
+		resp.Fields.Add("Set-Cookie", cookie)
+	}
+	varyByCookie(&resp.Fields)
+}
+
+// cookieFor is the Set-Cookie of this answer: at birth, renewal, relocation, takeover and destruction only, and whenever the client
+// shows an id that is no longer the session's. An id from before a renewal never learns the new one (L3).
+func (h *Handler) cookieFor(v *visit, in *instructions) string {
+	switch {
+	case in.destroy:
+		if v.shown == "" {
+			return ""
+		}
+		return h.opts.Cookie.expire()
+	case v.loaded == nil || v.frozen:
+		return ""
+	}
+	if v.id.String() == v.shown {
+		return ""
+	}
+	return h.opts.Cookie.write(v.id)
+}
+
+// restrain settles the answer's cache directives. An answer that the app called public keeps that, and a relocation's cookie waits for the
+// next answer; the cookies of birth, renewal and destruction cannot wait, so the answer becomes private.
+func (h *Handler) restrain(v *visit, in *instructions, resp *head.Head, cookie string) string {
+	control := strings.ToLower(strings.Join(resp.Fields.Values("Cache-Control"), ","))
+	switch {
+	case control == "":
+		resp.Fields.Add("Cache-Control", "private, no-cache")
+	case cookie == "" || !strings.Contains(control, "public") && !strings.Contains(control, "s-maxage"):
+	case in.destroy || v.born:
+		resp.Fields.Set("Cache-Control", "private, no-store")
+		h.opts.Metrics.ContractErrors.WithLabelValues("public_with_cookie").Inc()
+	default:
+		return ""
+	}
+	return cookie
+}
+
+// varyByCookie merges Cookie into Vary.
+func varyByCookie(fields *head.Fields) {
+	for _, line := range fields.Values("Vary") {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Cookie") {
+				return
+			}
+		}
+	}
+	fields.Add("Vary", "Cookie")
+}

@@ -1,0 +1,110 @@
+package sidecar
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// destroy ends a session and its neighbours in a chain of renewals: a logout with the old id in grace ends the new session, and a
+// logout of the new one ends what the old id still shows. Nothing brings them back (L5).
+func (h *Handler) destroy(ctx context.Context, v *visit) error {
+	if v.loaded == nil {
+		return nil
+	}
+	_, release, err := h.keeper.hold(ctx, v)
+	ended := false
+	defer func() { release(ended) }()
+	if err != nil {
+		return err
+	}
+	links, err := h.bury(ctx, v.id)
+	if err != nil {
+		return err
+	}
+	ended = true
+	h.count("destroyed")
+	known := map[[16]byte]bool{v.id.Random: true}
+	for hops := 0; len(links) > 0 && hops < chainLimit; hops++ {
+		next := links[0]
+		links = links[1:]
+		if known[next.Random] {
+			continue
+		}
+		known[next.Random] = true
+		h.keeper.forget(next.Random)
+		more, err := h.bury(ctx, ring.ID{Random: next.Random, Issued: next.Issued})
+		if err != nil {
+			return err
+		}
+		links = append(links, more...)
+	}
+	return nil
+}
+
+// bury joins `destroyed` into every node that answers; one must. Nodes that do not are tried until they have it, or the session's
+// lifetime is over. It returns the links that the record had.
+func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, error) {
+	var mu sync.Mutex
+	var links []sessioncodec.Link
+	tomb := &sessioncodec.Record{
+		State: sessioncodec.Destroyed, Created: int64(id.Issued) * 1000, Accessed: time.Now().UnixMilli(),
+		Lifetime: uint32(h.opts.Lifetime.Seconds()),
+	}
+	saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, Refill: true,
+		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			links = append(links, h.linksOf(stored)...)
+			return sessioncodec.Join(tomb, stored), nil
+		}})
+	if err != nil {
+		return nil, err
+	}
+	if saved.Short {
+		h.owe(id, tomb)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return links, nil
+}
+
+// linksOf lists the neighbours that end with r: its successor, and its predecessor while that one is in grace.
+func (h *Handler) linksOf(r *sessioncodec.Record) []sessioncodec.Link {
+	var links []sessioncodec.Link
+	if r == nil {
+		return nil
+	}
+	if r.To != (sessioncodec.Link{}) {
+		links = append(links, r.To)
+	}
+	if r.Prev != (sessioncodec.Link{}) && h.inGrace(r.Prev.At, time.Now()) {
+		links = append(links, r.Prev)
+	}
+	return links
+}
+
+// owe brings a tombstone to the nodes that did not answer, once a second until all have it.
+func (h *Handler) owe(id ring.ID, tomb *sessioncodec.Record) {
+	h.background.again(id.Random, func(ctx context.Context) {
+		if tomb.Expired(time.Now(), 0) {
+			return
+		}
+		saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, Refill: true,
+			Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+				return sessioncodec.Join(tomb, stored), nil
+			}})
+		if err != nil || saved.Short {
+			h.owe(id, tomb)
+		}
+	})
+}
+
+// inGrace tells whether a renewal at that time still lets the old id read.
+func (h *Handler) inGrace(at int64, now time.Time) bool {
+	return now.UnixMilli() < at+h.opts.RenewGrace.Milliseconds()
+}

@@ -1,0 +1,288 @@
+package sidecar
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strconv"
+	"sync"
+
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+var (
+	errLockLost = errors.New("sidecar: another request wrote the attribute that this one had locked")
+	errTooLarge = errors.New("sidecar: the session would exceed session.max_size")
+)
+
+// Names of the reserved entries.
+const (
+	reservedIdle    = "idle"
+	reservedSubject = "subject"
+)
+
+// edit is the intent of one answer on its way into the ring. It is applied to the newest record known (on) and then joined with
+// what each node holds (join). Where a node knows a newer value of an attribute that is merged into, the merge is done again on
+// that value, so that parallel requests lose nothing; a put or a delete just joins.
+type edit struct {
+	in     *instructions
+	loaded *sessioncodec.Record // what the app was given
+	exact  bool                 // the lock mode covers this request: a value newer than the loaded one is a conflict
+	clock  *Clock
+	now    int64 // Unix milliseconds, the access that this request is
+	limit  int
+	hops   int // renewals followed so far
+
+	mu    sync.Mutex
+	steps []step
+	mine  *sessioncodec.Record
+	other *sessioncodec.Record // the record that a lost lock met
+}
+
+// step is one attribute's part of an edit.
+type step struct {
+	change   sessioncodec.Change
+	reserved bool
+	over     sessioncodec.Stamp   // of the value the change was computed on
+	stamps   []sessioncodec.Stamp // given by this edit
+}
+
+// on applies the intent to base, stamped above everything seen, and tells whether that changes anything: a value equal to the stored one
+// byte for byte is no change, and costs no write.
+func (e *edit) on(base *sessioncodec.Record) (changed bool, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.clock.See(base)
+	e.mine, e.steps = base, e.plan(base)
+	if e.exact && e.conflict(base) {
+		return false, errLockLost
+	}
+	var entries []sessioncodec.Entry
+	steps := e.steps[:0]
+	for _, s := range e.steps {
+		entry, err := e.stamp(&s, base)
+		if err != nil {
+			return false, err
+		}
+		if current, ok := find(base, entry.Name, s.reserved); same(current, ok, entry) {
+			continue
+		}
+		entries, steps = append(entries, entry), append(steps, s)
+	}
+	e.steps = steps
+	if e.mine = base.With(entries...); weight(e.mine) > e.limit {
+		return false, errTooLarge
+	}
+	e.settle()
+	return len(entries) > 0 || e.in.touch, nil
+}
+
+// same tells whether an entry says what is stored already; deleting what is not there is no change either.
+func same(current sessioncodec.Entry, stored bool, entry sessioncodec.Entry) bool {
+	if !stored || current.Kind == sessioncodec.Deleted {
+		return entry.Kind == sessioncodec.Deleted
+	}
+	return current.Kind == entry.Kind && bytes.Equal(current.Value, entry.Value)
+}
+
+// plan lists the steps: what clear deletes, the changes, then subject and idle.
+func (e *edit) plan(base *sessioncodec.Record) []step {
+	var steps []step
+	if e.in.clear {
+		named := map[string]bool{}
+		for _, c := range e.in.changes {
+			named[c.Name] = true
+		}
+		for _, entry := range base.Entries {
+			if entry.Kind != sessioncodec.Deleted && entry.Kind != sessioncodec.Reserved && !named[entry.Name] {
+				steps = append(steps, step{change: sessioncodec.Change{Name: entry.Name, Op: sessioncodec.Delete}})
+			}
+		}
+	}
+	for _, c := range e.in.changes {
+		if e.in.clear && c.Op == sessioncodec.Merge {
+			// After a clear there is nothing to merge into: the merge of nothing is put.
+			c.Value, _ = sessioncodec.MergePatch(nil, c.Value)
+			c.Op, c.Kind = sessioncodec.Put, sessioncodec.JSON
+		}
+		steps = append(steps, step{change: c})
+	}
+	if e.in.subject != nil {
+		value := append(binary.LittleEndian.AppendUint64(nil, 0), *e.in.subject...)
+		steps = append(steps, step{change: sessioncodec.Change{Name: reservedSubject, Op: sessioncodec.Put, Value: value}, reserved: true})
+	}
+	if e.in.idle != 0 {
+		value := strconv.AppendUint(nil, uint64(e.in.idle), 10)
+		steps = append(steps, step{change: sessioncodec.Change{Name: reservedIdle, Op: sessioncodec.Put, Value: value}, reserved: true})
+	}
+	return steps
+}
+
+// stamp computes one step over what r holds and gives it a new stamp.
+func (e *edit) stamp(s *step, r *sessioncodec.Record) (sessioncodec.Entry, error) {
+	current, _ := find(r, s.change.Name, s.reserved)
+	s.over = current.Stamp
+	entry := sessioncodec.Entry{Name: s.change.Name, Stamp: e.clock.Next(s.over)}
+	s.stamps = append(s.stamps, entry.Stamp)
+	switch {
+	case s.reserved:
+		entry.Kind, entry.Value = sessioncodec.Reserved, s.change.Value
+	case s.change.Op == sessioncodec.Delete:
+		entry.Kind = sessioncodec.Deleted
+	case s.change.Op == sessioncodec.Put:
+		entry.Kind, entry.Value = s.change.Kind, s.change.Value
+	default:
+		var target []byte
+		if current.Kind == sessioncodec.JSON {
+			target = current.Value
+		}
+		merged, err := sessioncodec.MergePatch(target, s.change.Value)
+		if err != nil {
+			return entry, broken(fieldPatch, err.Error())
+		}
+		entry.Kind, entry.Value = sessioncodec.JSON, merged
+	}
+	return entry, nil
+}
+
+// settle writes what follows from the entries and from the access itself.
+func (e *edit) settle() {
+	r := *e.mine
+	r.Accessed = max(r.Accessed, e.now)
+	if idle, ok := idleOf(r.Entries); ok {
+		r.Idle = idle
+	}
+	e.mine = &r
+}
+
+// join is the store's view of the edit: what a node shall hold that holds stored now.
+func (e *edit) join(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if stored == nil {
+		return e.mine, nil
+	}
+	e.clock.See(stored)
+	if stored.State != sessioncodec.Destroyed {
+		if e.exact && e.conflict(stored) {
+			e.other = stored
+			return nil, errLockLost
+		}
+		for i := range e.steps {
+			if err := e.redo(&e.steps[i], stored); err != nil {
+				return nil, err
+			}
+		}
+	}
+	e.mine = sessioncodec.Join(e.mine, stored)
+	return e.mine, nil
+}
+
+// record is the edited record as far as the nodes let it be known.
+func (e *edit) record() *sessioncodec.Record {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.mine
+}
+
+// redo merges again where stored has a value that this edit did not see.
+func (e *edit) redo(s *step, stored *sessioncodec.Record) error {
+	if s.change.Op != sessioncodec.Merge || s.reserved {
+		return nil
+	}
+	entry, ok := stored.Find(s.change.Name)
+	if !ok || s.knows(entry.Stamp) {
+		return nil
+	}
+	entry, err := e.stamp(s, stored)
+	if err != nil {
+		return err
+	}
+	e.mine = e.mine.With(entry)
+	return nil
+}
+
+// knows tells whether a stored value is no news: older than what the step was computed on, or the step's own.
+func (s *step) knows(stamp sessioncodec.Stamp) bool {
+	if stamp.Compare(s.over) <= 0 {
+		return true
+	}
+	for _, own := range s.stamps {
+		if own == stamp {
+			return true
+		}
+	}
+	return false
+}
+
+// conflict tells whether r holds, for an attribute this edit writes, a value newer than the loaded one and not its own (K15). An
+// older or missing one is a stale copy, which the write repairs.
+func (e *edit) conflict(r *sessioncodec.Record) bool {
+	for i := range e.steps {
+		s := &e.steps[i]
+		entry, ok := find(r, s.change.Name, s.reserved)
+		if !ok {
+			continue
+		}
+		loaded, _ := find(e.loaded, s.change.Name, s.reserved)
+		if entry.Stamp.Compare(loaded.Stamp) > 0 && !s.knows(entry.Stamp) {
+			return true
+		}
+	}
+	return false
+}
+
+// giveBack returns the write that undoes a locked commit which met a conflict: a copy that took this edit's values gets the
+// other's back, under a new stamp.
+func (e *edit) giveBack() store.Write {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var back []sessioncodec.Entry
+	for _, s := range e.steps {
+		if entry, ok := find(e.other, s.change.Name, s.reserved); ok {
+			newest := entry.Stamp
+			for _, own := range s.stamps {
+				if own.Compare(newest) > 0 {
+					newest = own
+				}
+			}
+			entry.Stamp = e.clock.Next(newest)
+			back = append(back, entry)
+		}
+	}
+	restored := e.other.With(back...)
+	return store.Write{Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+		return sessioncodec.Join(restored, stored), nil
+	}}
+}
+
+func find(r *sessioncodec.Record, name string, reserved bool) (sessioncodec.Entry, bool) {
+	if r == nil {
+		return sessioncodec.Entry{}, false
+	}
+	if reserved {
+		return r.FindReserved(name)
+	}
+	return r.Find(name)
+}
+
+// idleOf reads the idle time that the app chose for a session.
+func idleOf(entries []sessioncodec.Entry) (seconds uint32, ok bool) {
+	for _, e := range entries {
+		if e.Kind == sessioncodec.Reserved && e.Name == reservedIdle {
+			n, err := strconv.ParseUint(string(e.Value), 10, 32)
+			return uint32(n), err == nil
+		}
+	}
+	return 0, false
+}
+
+// weight is the size of a session as session.max_size counts it: names and values.
+func weight(r *sessioncodec.Record) int {
+	n := 0
+	for _, e := range r.Entries {
+		n += len(e.Name) + len(e.Value) + 8
+	}
+	return n
+}

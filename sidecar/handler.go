@@ -1,0 +1,212 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// Handler is the session engine: it alone knows the order of the steps that a request goes through.
+type Handler struct {
+	opts       Options
+	keeper     keeper
+	clock      *Clock
+	locks      *locks
+	handles    *handles
+	background *background
+	touch      time.Duration
+	ignore     atomic.Pointer[[]*regexp.Regexp]
+	renewed    chan struct{} // a node has a new life
+	draining   atomic.Bool
+}
+
+// keeper is what differs between the two modes.
+type keeper interface {
+	// find fills v with the session that the client showed; v.loaded stays nil when it is absent.
+	find(ctx context.Context, v *visit) error
+	// commit keeps an edit of the session.
+	commit(ctx context.Context, v *visit, e *edit) error
+	// birth keeps a new session under v.id.
+	birth(ctx context.Context, v *visit, e *edit) error
+	// hold returns the newest record, and keeps others of this process from changing it until release.
+	hold(ctx context.Context, v *visit) (*sessioncodec.Record, func(ended bool), error)
+	// forget drops what memory has of a session that ended.
+	forget(random [16]byte)
+}
+
+// visit is one request on its way through the engine.
+type visit struct {
+	included  bool                 // not an ignored path, not a preflight
+	shown     string               // the cookie as it came, "" when none verified
+	id        ring.ID              // of the session, as it is now
+	loaded    *sessioncodec.Record // what the app is given; nil: no session
+	accessed  int64                // Unix milliseconds of this access
+	seen      store.Seen
+	frozen    bool // the client shows an id from before a renewal, within the grace time
+	successor bool // found by following a renewal
+	born      bool
+	exact     bool // the lock mode covers this request
+	unlock    func()
+	handle    string
+	final     bool // the final head has been handled
+}
+
+// New returns the engine. Run must run beside it.
+func New(opts Options) *Handler {
+	h := &Handler{
+		opts: opts, locks: newLocks(&opts), handles: newHandles(opts.Random), background: newBackground(),
+		touch: TouchInterval(opts.Idle), renewed: make(chan struct{}, 1),
+		clock: NewClock(opts.Incarnation, func() {
+			opts.Metrics.StampsAhead.Inc()
+			opts.Log.Error("a stored stamp is more than five minutes ahead of this clock: check the clocks of the fleet")
+		}),
+	}
+	h.SetIgnore(opts.Ignore)
+	if opts.Sticky {
+		h.keeper = &sticky{h: h, table: newTable(opts.MemoryLimit, opts.Metrics)}
+	} else {
+		h.keeper = &shared{h: h}
+	}
+	return h
+}
+
+// SetIgnore replaces session.ignore.
+func (h *Handler) SetIgnore(paths []*regexp.Regexp) { h.ignore.Store(&paths) }
+
+// Request strips what a client may not send, finds its session and hands it to the app.
+func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
+	v := &visit{}
+	x.Session = v
+	if n := strip(&x.Request.Fields); n > 0 {
+		h.opts.Metrics.Spoofs.Add(float64(n))
+	}
+	values := h.opts.Cookie.take(&x.Request.Fields)
+	if v.included = !h.ignores(&x.Request); !v.included {
+		h.opts.Metrics.Requests.WithLabelValues("ignored").Inc()
+		return h.opts.Upstream, nil
+	}
+	if id, ok := readID(values, h.opts.Keys, h.opts.Lifetime, h.opts.Metrics); ok {
+		v.id, v.shown = id, id.String()
+		if err := h.locate(x.Context, v, &x.Request); err != nil {
+			v.release()
+			return head.To{}, h.refuse(v, err)
+		}
+	}
+	kind := "session"
+	if v.loaded == nil {
+		kind = "anonymous"
+	}
+	h.opts.Metrics.Requests.WithLabelValues(kind).Inc()
+	h.inject(v, &x.Request)
+	return h.opts.Upstream, nil
+}
+
+// locate locks, then loads: what was loaded before the lock could be old.
+func (h *Handler) locate(ctx context.Context, v *visit, req *head.Head) error {
+	if err := h.lock(ctx, v, req); err != nil {
+		return err
+	}
+	err := h.keeper.find(ctx, v)
+	if errors.Is(err, store.ErrUnknown) {
+		h.opts.Metrics.Unknown.Inc()
+		if h.unknownIsAnonymous(err) {
+			v.id, v.loaded = ring.ID{}, nil
+			return nil
+		}
+	}
+	return err
+}
+
+// unknownIsAnonymous decides what UNKNOWN becomes: 503 while the node may come back with the session, then no session, with the cookie left
+// alone until the app writes. While no node answers shared mode knows nothing, and says so.
+func (h *Handler) unknownIsAnonymous(err error) bool {
+	var unknown *store.UnknownError
+	if h.opts.Anonymous || !errors.As(err, &unknown) {
+		return h.opts.Anonymous
+	}
+	if unknown.All && !h.opts.Sticky {
+		return false
+	}
+	return time.Duration(unknown.DownFor)*time.Millisecond > h.opts.UnknownFor
+}
+
+// Response takes the app's instructions out of the head and commits them before the head leaves.
+func (h *Handler) Response(x *head.Exchange, resp *head.Head) error {
+	v := x.Session.(*visit)
+	fields := h.collect(resp)
+	if resp.Status < 200 && resp.Status != 101 {
+		h.misplaced(fields, "interim")
+		return nil
+	}
+	v.final = true
+	defer v.release()
+	if !v.included {
+		h.misplaced(fields, "ignored_path")
+		return nil
+	}
+	in, err := h.instruct(fields, v.loaded)
+	if err != nil {
+		h.opts.Metrics.ContractErrors.WithLabelValues("instruction").Inc()
+		h.opts.Log.Warn("the app broke the header contract", "error", err, "path", pathOf(x.Request.Target))
+		if h.opts.Strict {
+			return head.Fail(502, head.ContractError, err.Error())
+		}
+		in = &instructions{}
+	}
+	h.locks.learn(&x.Request, !in.none())
+	if err := h.apply(x.Context, v, in); err != nil && !errors.Is(err, errGone) {
+		return h.refuse(v, err)
+	}
+	h.answer(v, in, resp)
+	return nil
+}
+
+// Trailer removes our fields from the trailers (H5): instructions there would come after the commit.
+func (h *Handler) Trailer(x *head.Exchange, trailer *head.Head) {
+	h.misplaced(h.collect(trailer), "trailer")
+}
+
+// End closes what the exchange still holds.
+func (h *Handler) End(x *head.Exchange, _ error) {
+	if v, ok := x.Session.(*visit); ok {
+		v.release()
+		h.handles.close(v.handle)
+	}
+}
+
+// misplaced counts instructions where none count.
+func (h *Handler) misplaced(fields head.Fields, where string) {
+	if len(fields) > 0 {
+		h.opts.Metrics.ContractErrors.WithLabelValues(where).Add(float64(len(fields)))
+	}
+}
+
+// ignores tells whether a request goes past the sessions: session.ignore matches its path, or it is an OPTIONS.
+func (h *Handler) ignores(req *head.Head) bool {
+	if req.Method == "OPTIONS" {
+		return true
+	}
+	path := pathOf(req.Target)
+	return slices.ContainsFunc(*h.ignore.Load(), func(re *regexp.Regexp) bool { return re.MatchString(path) })
+}
+
+func pathOf(target string) string {
+	path, _, _ := strings.Cut(target, "?")
+	return path
+}
+
+func (v *visit) release() {
+	if v.unlock != nil {
+		v.unlock()
+		v.unlock = nil
+	}
+}

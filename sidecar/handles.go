@@ -1,0 +1,79 @@
+package sidecar
+
+import (
+	"encoding/base64"
+	"io"
+	"sync"
+	"time"
+)
+
+// handleGrace is how long a handle outlives its request, for apps that read the session while they finish up.
+const handleGrace = 10 * time.Second
+
+// handles are the capabilities of the loopback API: each opens the session of one request as the app was given it, and dies with
+// that request (A1).
+type handles struct {
+	random io.Reader
+	mu     sync.Mutex
+	live   map[string]reading
+	ended  []ended // in the order of their end
+}
+
+type reading struct {
+	object []byte
+	etag   string
+}
+
+type ended struct {
+	handle string
+	at     time.Time
+}
+
+func newHandles(random io.Reader) *handles {
+	return &handles{random: random, live: map[string]reading{}}
+}
+
+// open makes a new handle for what the app is given.
+func (s *handles) open(object []byte, etag string) string {
+	var raw [24]byte
+	io.ReadFull(s.random, raw[:])
+	handle := base64.RawURLEncoding.EncodeToString(raw[:])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweep(time.Now())
+	s.live[handle] = reading{object, etag}
+	return handle
+}
+
+// close starts the grace time of a handle.
+func (s *handles) close(handle string) {
+	if handle == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = append(s.ended, ended{handle, time.Now()})
+}
+
+func (s *handles) read(handle string) (reading, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweep(time.Now())
+	r, ok := s.live[handle]
+	return r, ok
+}
+
+func (s *handles) sweep(now time.Time) {
+	n := 0
+	for n < len(s.ended) && now.Sub(s.ended[n].at) > handleGrace {
+		delete(s.live, s.ended[n].handle)
+		n++
+	}
+	s.ended = s.ended[n:]
+}
+
+// ByHandle returns the session of a request that is under way, as its app was given it: the loopback API's only question.
+func (h *Handler) ByHandle(handle string) (object []byte, etag string, ok bool) {
+	r, ok := h.handles.read(handle)
+	return r.object, r.etag, ok
+}

@@ -1,0 +1,139 @@
+package sidecar
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+	"github.com/pillion-proxy/pillion/internal/store"
+)
+
+// learnedLimit bounds the routes that learned locking remembers; the oldest is forgotten first.
+const learnedLimit = 10_000
+
+// locks decide which requests of one session exclude each other, and make them wait in the order they came: first among the
+// requests of this sidecar, then, in shared mode, for the lock in the ring.
+type locks struct {
+	mode  LockMode
+	paths []*regexp.Regexp
+	wait  time.Duration
+
+	mu    sync.Mutex
+	lines map[[16]byte][]chan struct{} // the first holds the lock
+
+	learnedMu sync.Mutex
+	writes    map[string]bool // method and path -> seen to write
+	order     []string
+}
+
+func newLocks(o *Options) *locks {
+	return &locks{mode: o.Lock, paths: o.LockPaths, wait: o.LockWait, lines: map[[16]byte][]chan struct{}{}, writes: map[string]bool{}}
+}
+
+// covers tells whether the lock mode asks that this request's commit be exact, and whether it must hold the lock for that. A route
+// that learned locking only saw reading goes without; should it write all the same, a conflict is a 503 and never a lost update.
+func (l *locks) covers(req *head.Head) (exact, hold bool) {
+	switch l.mode {
+	case LockAll:
+		return true, true
+	case LockPaths:
+		path := pathOf(req.Target)
+		hold = slices.ContainsFunc(l.paths, func(re *regexp.Regexp) bool { return re.MatchString(path) })
+		return hold, hold
+	case LockAuto:
+		l.learnedMu.Lock()
+		defer l.learnedMu.Unlock()
+		writes, known := l.writes[route(req)]
+		return true, writes || !known
+	}
+	return false, false
+}
+
+// learn remembers what a request did: once a writer, always a writer; unseen routes count as writers.
+func (l *locks) learn(req *head.Head, wrote bool) {
+	if l.mode != LockAuto {
+		return
+	}
+	l.learnedMu.Lock()
+	defer l.learnedMu.Unlock()
+	key := route(req)
+	before, known := l.writes[key]
+	l.writes[key] = before || wrote
+	if known {
+		return
+	}
+	if l.order = append(l.order, key); len(l.order) > learnedLimit {
+		delete(l.writes, l.order[0])
+		l.order = l.order[1:]
+	}
+}
+
+func route(req *head.Head) string { return req.Method + " " + pathOf(req.Target) }
+
+// enter waits for this sidecar's turn on the session; leave lets the next one in.
+func (l *locks) enter(ctx context.Context, random [16]byte) (leave func(), err error) {
+	turn := make(chan struct{})
+	l.mu.Lock()
+	line := append(l.lines[random], turn)
+	l.lines[random] = line
+	if len(line) == 1 {
+		close(turn)
+	}
+	l.mu.Unlock()
+	select {
+	case <-turn:
+		return func() { l.leave(random, turn) }, nil
+	case <-ctx.Done():
+		l.leave(random, turn)
+		return nil, store.ErrLocked
+	}
+}
+
+func (l *locks) leave(random [16]byte, turn chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	line := l.lines[random]
+	at := slices.Index(line, turn)
+	line = slices.Delete(line, at, at+1)
+	if len(line) == 0 {
+		delete(l.lines, random)
+		return
+	}
+	l.lines[random] = line
+	if at == 0 {
+		close(line[0])
+	}
+}
+
+// lock gives v its session's lock when the mode asks for it; it comes before the load (K15).
+func (h *Handler) lock(ctx context.Context, v *visit, req *head.Head) error {
+	var hold bool
+	if v.exact, hold = h.locks.covers(req); !hold {
+		if v.exact {
+			h.opts.Metrics.ReadOnly.Inc()
+		}
+		return nil
+	}
+	start := time.Now()
+	defer func() { h.opts.Metrics.LockSeconds.Observe(time.Since(start).Seconds()) }()
+	ctx, cancel := context.WithTimeout(ctx, h.locks.wait)
+	defer cancel()
+	leave, err := h.locks.enter(ctx, v.id.Random)
+	if err != nil {
+		return err
+	}
+	if h.opts.Sticky {
+		v.unlock = leave
+		return nil
+	}
+	unlock, err := h.opts.Store.Lock(ctx, v.id, h.locks.wait-time.Since(start))
+	if err != nil {
+		leave()
+		return err
+	}
+	v.unlock = func() { unlock(); leave() }
+	return nil
+}

@@ -1,0 +1,169 @@
+package sidecar
+
+import (
+	"context"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// chainLimit bounds how many renewals a destroy or a late patch follows.
+const chainLimit = 8
+
+// bear begins a session: the app wrote for a visitor who had none (L8). The client never chooses the id (L1).
+func (h *Handler) bear(ctx context.Context, v *visit, in *instructions) error {
+	return h.begin(ctx, v, in, nil, sessioncodec.Link{})
+}
+
+// begin makes a record with a fresh identity, holding what entries say and then what the app asks for.
+func (h *Handler) begin(ctx context.Context, v *visit, in *instructions, entries []sessioncodec.Entry, prev sessioncodec.Link) error {
+	now := time.Now()
+	id, err := ring.NewID(h.opts.Random, now)
+	if err != nil {
+		return err
+	}
+	base := &sessioncodec.Record{
+		Created: now.UnixMilli(), Accessed: now.UnixMilli(), Prev: prev,
+		Idle: uint32(h.opts.Idle.Seconds()), Lifetime: uint32(h.opts.Lifetime.Seconds()),
+	}
+	if h.opts.Sticky {
+		base.Owner, id.Route = h.owner(0), h.opts.Route
+	}
+	h.clock.See(base)
+	for i := range entries {
+		entries[i].Stamp = h.clock.Next(sessioncodec.Stamp{}) // the old stamps are older than this record
+	}
+	if idle, ok := idleOf(entries); ok {
+		base.Idle = idle
+	}
+	e := h.edit(v, in)
+	e.exact = false
+	changed, err := e.on(base.With(entries...))
+	if err != nil || !changed && len(entries) == 0 {
+		return err
+	}
+	// The session that the client showed, if any, is another one from here on.
+	v.id = h.relabel(id, h.opts.Store.Place())
+	v.seen, v.loaded, v.accessed = store.Seen{}, e.mine, now.UnixMilli()
+	if err := h.keeper.birth(ctx, v, e); err != nil {
+		return err
+	}
+	h.count("created")
+	return nil
+}
+
+// renew gives the session a new id (L2): first the new record, then the mark on the old one, which keeps its payload for requests that
+// still arrive with the old id.
+func (h *Handler) renew(ctx context.Context, v *visit, in *instructions) error {
+	if v.loaded == nil {
+		return h.bear(ctx, v, in)
+	}
+	if v.frozen {
+		return errFrozen
+	}
+	base, release, err := h.keeper.hold(ctx, v)
+	superseded := false
+	defer func() { release(superseded) }()
+	switch {
+	case err != nil:
+		return err
+	case base == nil || base.State == sessioncodec.Destroyed:
+		return errGone
+	case base.State == sessioncodec.Superseded:
+		return errFrozen
+	}
+	old, now := v.id, time.Now().UnixMilli()
+	fresh := *v
+	err = h.begin(ctx, &fresh, in, kept(base), sessioncodec.Link{Random: old.Random, Issued: old.Issued, At: now})
+	if err != nil {
+		return err
+	}
+	if fresh.id.Random == old.Random {
+		return nil // nothing to carry over and nothing asked: there is no session to renew
+	}
+	to := sessioncodec.Link{Random: fresh.id.Random, Issued: fresh.id.Issued, At: now}
+	if err := h.supersede(ctx, old, base, to, &fresh); err != nil {
+		h.keeper.forget(fresh.id.Random)
+		_, _ = h.bury(ctx, fresh.id)
+		return err
+	}
+	superseded = true
+	*v = fresh
+	h.count("renewed")
+	return nil
+}
+
+// supersede marks the old record. What other requests wrote into it meanwhile moves into the new session.
+func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec.Record, to sessioncodec.Link, fresh *visit) error {
+	mark := *base
+	mark.State, mark.To = sessioncodec.Superseded, to
+	saved, err := h.opts.Store.Save(ctx, old, store.Write{Wait: store.Both, Refill: true,
+		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+			return sessioncodec.Join(&mark, stored), nil
+		}})
+	switch {
+	case err != nil:
+		return err
+	case saved.Record.State == sessioncodec.Destroyed:
+		return errGone
+	case saved.Record.To != to:
+		return errFrozen // another request renewed it first
+	}
+	late := &instructions{changes: difference(base, saved.Record)}
+	if late.none() {
+		return nil
+	}
+	return h.keeper.commit(ctx, fresh, h.edit(fresh, late))
+}
+
+// difference lists what newer has that base lacks.
+func difference(base, newer *sessioncodec.Record) []sessioncodec.Change {
+	var changes []sessioncodec.Change
+	for _, entry := range newer.Entries {
+		if entry.Kind == sessioncodec.Reserved {
+			continue
+		}
+		if had, ok := base.Find(entry.Name); ok && had.Stamp == entry.Stamp {
+			continue
+		}
+		change := sessioncodec.Change{Name: entry.Name, Op: sessioncodec.Put, Kind: entry.Kind, Value: entry.Value}
+		if entry.Kind == sessioncodec.Deleted {
+			change.Op = sessioncodec.Delete
+		}
+		changes = append(changes, change)
+	}
+	return changes
+}
+
+// follow brings an edit whose session was renewed meanwhile into the successor; the request had loaded the session while it was live.
+// Its client does not learn the new id here (L3).
+func (h *Handler) follow(ctx context.Context, v *visit, old *sessioncodec.Record, e *edit) error {
+	if e.exact {
+		return errLockLost
+	}
+	if e.hops++; e.hops > chainLimit {
+		return errBusy
+	}
+	next := &visit{id: ring.ID{Random: old.To.Random, Issued: old.To.Issued}, successor: true}
+	if err := h.keeper.find(ctx, next); err != nil {
+		return err
+	}
+	v.frozen = true
+	if next.loaded == nil {
+		return errGone
+	}
+	return h.keeper.commit(ctx, next, &edit{in: e.in, loaded: next.loaded, clock: h.clock, now: e.now, limit: e.limit, hops: e.hops})
+}
+
+// kept are the entries that a renewed session carries over: deletions stay behind.
+func kept(r *sessioncodec.Record) []sessioncodec.Entry {
+	var out []sessioncodec.Entry
+	for _, e := range r.Entries {
+		if e.Kind != sessioncodec.Deleted {
+			out = append(out, e)
+		}
+	}
+	return out
+}

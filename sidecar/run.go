@@ -1,0 +1,48 @@
+package sidecar
+
+import (
+	"context"
+	"time"
+)
+
+// Run does the engine's background work until ctx ends.
+func (h *Handler) Run(ctx context.Context) {
+	go h.background.run(ctx)
+	k, sticky := h.keeper.(*sticky)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for turn := 0; ; turn++ {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if sticky {
+				k.sweep(now, turn)
+			}
+		case <-h.renewed:
+			if sticky {
+				go k.refill(ctx)
+			}
+		}
+	}
+}
+
+// NewLife is told that a node lost its memory or came back: sessions of this memory are offered to it again.
+func (h *Handler) NewLife(string) {
+	select {
+	case h.renewed <- struct{}{}:
+	default:
+	}
+}
+
+// Flush writes what memory still owes the ring, before the process ends.
+func (h *Handler) Flush(ctx context.Context) {
+	if k, ok := h.keeper.(*sticky); ok {
+		for _, s := range k.table.all() {
+			if st := s.now.Load(); st != nil && st.owned && !st.backed {
+				k.later(s)
+			}
+		}
+	}
+	h.background.flush(ctx)
+}

@@ -1,0 +1,100 @@
+package sidecar
+
+import (
+	"context"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// sharedCopies is how many nodes hold a session of shared mode: a read asks one of them, so the other must be as good.
+const sharedCopies = 2
+
+// shared keeps nothing: each request reads the ring, each change goes back to it (K14). Sessions have no owner.
+type shared struct{ h *Handler }
+
+// find asks the id's node alone in the steady state.
+func (k *shared) find(ctx context.Context, v *visit) error {
+	found, err := k.h.opts.Store.Load(ctx, v.id, store.Near)
+	if err != nil {
+		return err
+	}
+	if found.Record == nil {
+		if found.Lost {
+			k.h.count("lost")
+		}
+		return nil
+	}
+	now := time.Now()
+	k.h.clock.See(found.Record)
+	k.h.meet(v, found.Record, now)
+	v.seen = found.Seen
+	if v.loaded != nil && !v.frozen && (found.Short || now.UnixMilli()-found.Record.Accessed > k.h.touch.Milliseconds()) {
+		k.touch(v.id, now)
+	}
+	return nil
+}
+
+// commit joins an edit into both copies, in parallel.
+func (k *shared) commit(ctx context.Context, v *visit, e *edit) error {
+	changed, err := e.on(v.loaded)
+	if err != nil || !changed {
+		return err
+	}
+	return k.keep(ctx, v, e)
+}
+
+func (k *shared) birth(ctx context.Context, v *visit, e *edit) error {
+	v.born = true
+	return k.keep(ctx, v, e)
+}
+
+func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
+	wait := store.Both
+	if k.h.opts.Commit == Async {
+		wait = store.First
+	}
+	saved, err := k.h.opts.Store.Save(ctx, v.id, store.Write{Join: e.join, Copies: sharedCopies, Wait: wait, Birth: v.born, Seen: v.seen})
+	switch {
+	case err != nil:
+		return err
+	case k.h.opts.Commit == All && saved.Short:
+		return store.ErrUnacknowledged
+	case saved.Record.State == sessioncodec.Destroyed:
+		return errGone
+	case saved.Record.State == sessioncodec.Superseded:
+		return k.h.follow(ctx, v, saved.Record, e)
+	}
+	v.id = k.h.relabel(v.id, saved.Node)
+	return nil
+}
+
+// hold has nothing to hold: the join decides between parallel writers.
+func (k *shared) hold(_ context.Context, v *visit) (*sessioncodec.Record, func(ended bool), error) {
+	return v.loaded, func(bool) {}, nil
+}
+
+func (k *shared) forget([16]byte) {}
+
+// touch refreshes a session's copies: it reads every node, and refills what is missing or behind. A session missed everywhere stays
+// missed, for no memory here knows more than the ring.
+func (k *shared) touch(id ring.ID, now time.Time) {
+	k.h.opts.Metrics.Touches.Inc()
+	k.h.background.add(id.Random, func(ctx context.Context) {
+		found, err := k.h.opts.Store.Load(ctx, id, store.Everywhere)
+		if err != nil || found.Record == nil || found.Record.State == sessioncodec.Destroyed {
+			return
+		}
+		mine := *found.Record
+		mine.Accessed = max(mine.Accessed, now.UnixMilli())
+		_, err = k.h.opts.Store.Save(ctx, id, store.Write{Copies: sharedCopies, Wait: store.Both,
+			Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+				return sessioncodec.Join(&mine, stored), nil
+			}})
+		if err != nil {
+			k.h.opts.Log.Warn("a session could not be refreshed", "ref", ring.Ref(k.h.opts.Space, id.Random), "error", err)
+		}
+	})
+}

@@ -1,0 +1,215 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// sticky keeps sessions in memory, each at its home; the ring is their backup. A commit holds the session's mutex, so that the
+// commits of one session follow each other; different sessions never wait for each other.
+type sticky struct {
+	h     *Handler
+	table *table
+}
+
+// find serves from memory what this process owns, and takes over everything else.
+func (k *sticky) find(ctx context.Context, v *visit) error {
+	now := time.Now()
+	if s := k.table.get(v.id.Random); s != nil {
+		if st := s.now.Load(); st.owns(v.id) && !k.expired(s, st, now) {
+			k.serve(v, s, st, now)
+			return nil
+		}
+	}
+	s := k.table.lock(v.id.Random)
+	defer s.mu.Unlock()
+	if st := s.now.Load(); st != nil && st.owned && k.expired(s, st, now) {
+		k.h.count("expired")
+		k.table.drop(s)
+		return nil
+	}
+	st, err := k.own(ctx, s, v.id)
+	switch {
+	case err != nil || st == nil:
+		k.table.drop(s)
+		return err
+	case st.owned:
+		k.serve(v, s, st, now)
+	default:
+		k.table.drop(s)
+		k.h.meet(v, st.record, now)
+	}
+	return nil
+}
+
+// expired tells whether nobody used the session for its idle time, or its lifetime is over (L4). The slack is that of the ring's
+// copies, which know the last access only to within a touch: else a session would end here and come back from there.
+func (k *sticky) expired(s *session, st *state, now time.Time) bool {
+	used := *st.record
+	used.Accessed = max(used.Accessed, s.accessed.Load())
+	return used.Expired(now, k.h.touch)
+}
+
+func (k *sticky) serve(v *visit, s *session, st *state, now time.Time) {
+	s.accessed.Store(now.UnixMilli())
+	v.id, v.loaded, v.accessed = st.id, st.record, now.UnixMilli()
+	since := time.Duration(now.UnixMilli()-s.touched.Load()) * time.Millisecond
+	if since > k.h.touch || !st.backed && since > backgroundRetry {
+		k.touch(s, now)
+	}
+}
+
+// own makes sure that s, whose mu is held, is served by this process alone; shown is the id that the client has. A state that is not
+// owned says why: destroyed or superseded. No state: the session is absent.
+func (k *sticky) own(ctx context.Context, s *session, shown ring.ID) (*state, error) {
+	if st := s.now.Load(); st.owns(shown) {
+		return st, nil
+	}
+	return k.takeOver(ctx, s, shown)
+}
+
+// commit keeps an edit in the ring and then in memory: a patch is visible when its commit has ended, not before.
+func (k *sticky) commit(ctx context.Context, v *visit, e *edit) error {
+	s := k.table.lock(v.id.Random)
+	defer s.mu.Unlock()
+	st, err := k.own(ctx, s, v.id)
+	if err != nil {
+		return err
+	}
+	if st != nil && st.record.State == sessioncodec.Superseded {
+		k.table.drop(s)
+		return k.h.follow(ctx, v, st.record, e)
+	}
+	if st == nil || !st.owned {
+		k.table.drop(s)
+		return errGone
+	}
+	v.id = st.id
+	changed, err := e.on(st.record)
+	if err != nil || !changed {
+		return err
+	}
+	return k.keep(ctx, v, s, st, e)
+}
+
+// keep writes the edited record and takes what the ring answers into memory; s.mu is held.
+func (k *sticky) keep(ctx context.Context, v *visit, s *session, st *state, e *edit) error {
+	if k.h.opts.Commit == Async {
+		k.remember(s, &state{id: st.id, record: e.mine, owned: true})
+		k.later(s)
+		return nil
+	}
+	saved, err := k.h.opts.Store.Save(ctx, st.id, store.Write{
+		Join: e.join, Copies: k.h.opts.Copies, Wait: k.wait(), Refill: true, Birth: v.born,
+		Done: func(done store.Saved, err error) { k.backed(s, e.record(), err == nil && !done.Short) },
+	})
+	switch {
+	case errors.Is(err, store.ErrUnacknowledged) && !k.h.opts.Refuse && k.h.opts.Commit == BeforeReply:
+		k.h.opts.Metrics.Commits.WithLabelValues("isolated").Inc()
+		k.remember(s, &state{id: st.id, record: e.mine, owned: true})
+		k.later(s)
+		return nil
+	case err != nil:
+		return err
+	case k.h.opts.Commit == All && saved.Short:
+		return store.ErrUnacknowledged
+	}
+	return k.took(ctx, v, s, st, saved, e)
+}
+
+// took joins the result of a write into memory and looks at what it means for the session.
+func (k *sticky) took(ctx context.Context, v *visit, s *session, st *state, saved store.Saved, e *edit) error {
+	record := sessioncodec.Join(st.record, saved.Record)
+	switch {
+	case record.State == sessioncodec.Destroyed:
+		k.table.drop(s)
+		return errGone
+	case record.State == sessioncodec.Superseded:
+		k.table.drop(s)
+		return k.h.follow(ctx, v, record, e)
+	case record.Owner != k.h.owner(record.Owner.Epoch):
+		// Fenced while the app worked: the nodes have the edit already, joined; what is left is to own the session again.
+		k.h.count("fenced")
+		k.remember(s, &state{id: st.id, record: record})
+		taken, err := k.takeOver(ctx, s, st.id)
+		if err != nil {
+			return err
+		}
+		if taken == nil || !taken.owned {
+			k.table.drop(s)
+			return errGone
+		}
+		v.id = taken.id
+		return nil
+	}
+	id := k.h.relabel(st.id, saved.Node)
+	v.id = id
+	k.remember(s, &state{id: id, record: record, owned: true, backed: !saved.Short})
+	s.touched.Store(time.Now().UnixMilli())
+	return nil
+}
+
+// birth keeps a new session under v.id.
+func (k *sticky) birth(ctx context.Context, v *visit, e *edit) error {
+	if !k.table.room() {
+		return errOverload
+	}
+	s := k.table.lock(v.id.Random)
+	defer s.mu.Unlock()
+	s.accessed.Store(e.now)
+	v.born = true
+	err := k.keep(ctx, v, s, &state{id: v.id, record: e.mine, owned: true}, e)
+	if err != nil {
+		k.table.drop(s)
+	}
+	return err
+}
+
+// hold stops the session's commits until release, and returns its newest record, nil when it is gone. Release is told whether the
+// session ended meanwhile.
+func (k *sticky) hold(ctx context.Context, v *visit) (*sessioncodec.Record, func(ended bool), error) {
+	s := k.table.lock(v.id.Random)
+	st, err := k.own(ctx, s, v.id)
+	release := func(ended bool) {
+		if current := s.now.Load(); ended || current == nil || !current.owned {
+			k.table.drop(s)
+		}
+		s.mu.Unlock()
+	}
+	if err != nil || st == nil {
+		return nil, release, err
+	}
+	v.id = st.id
+	return st.record, release, nil
+}
+
+// forget drops a session that ended elsewhere than in hold.
+func (k *sticky) forget(random [16]byte) {
+	s := k.table.lock(random)
+	k.table.drop(s)
+	s.mu.Unlock()
+}
+
+func (k *sticky) wait() store.Wait {
+	if k.h.opts.Commit == All {
+		return store.Both
+	}
+	return store.First
+}
+
+// remember replaces the state of s, whose mu is held.
+func (k *sticky) remember(s *session, st *state) { k.table.set(s, st) }
+
+// backed is told how a write ended whose first acknowledgement has been answered long ago.
+func (k *sticky) backed(s *session, record *sessioncodec.Record, ok bool) {
+	st := s.now.Load()
+	if st == nil || st.record.Digest() != record.Digest() {
+		return // a later commit speaks for the session
+	}
+	s.now.CompareAndSwap(st, &state{id: st.id, record: st.record, owned: st.owned, backed: ok})
+}

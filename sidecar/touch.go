@@ -1,0 +1,117 @@
+package sidecar
+
+import (
+	"context"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// refillPace is how many sessions a second are offered to a node that came back empty: a full memory takes a while, and requests
+// come first.
+const refillPace = 500
+
+// later writes s to the ring in the background: an asynchronous commit, or one that no node took.
+func (k *sticky) later(s *session) {
+	k.h.background.add(s.random, func(ctx context.Context) { k.backUp(ctx, s, false) })
+}
+
+// touch refreshes s in the ring (K12): reads every node, joins, and refills what is missing or behind. So traffic that only reads
+// restores lost copies, and notices a logout or a takeover that happened elsewhere.
+func (k *sticky) touch(s *session, now time.Time) {
+	s.touched.Store(now.UnixMilli())
+	k.h.opts.Metrics.Touches.Inc()
+	k.h.background.add(s.random, func(ctx context.Context) { k.backUp(ctx, s, true) })
+}
+
+func (k *sticky) backUp(ctx context.Context, s *session, everywhere bool) {
+	st := s.now.Load()
+	if st == nil || !st.owned {
+		return
+	}
+	var seen *sessioncodec.Record
+	if everywhere {
+		found, err := k.h.opts.Store.Load(ctx, st.id, store.Everywhere)
+		if err != nil {
+			k.h.background.again(s.random, func(ctx context.Context) { k.backUp(ctx, s, true) })
+			return
+		}
+		seen = found.Record
+	}
+	mine := *st.record
+	mine.Accessed = max(mine.Accessed, s.accessed.Load())
+	offer := sessioncodec.Join(&mine, seen)
+	saved, err := k.h.opts.Store.Save(ctx, st.id, store.Write{Copies: k.h.opts.Copies, Wait: store.Both, Refill: true,
+		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+			return sessioncodec.Join(offer, stored), nil
+		}})
+	if err != nil {
+		k.h.background.again(s.random, func(ctx context.Context) { k.backUp(ctx, s, everywhere) })
+		return
+	}
+	k.learnt(s, st, sessioncodec.Join(offer, saved.Record), saved)
+}
+
+// learnt takes what a background write saw into memory; the session may have changed meanwhile.
+func (k *sticky) learnt(s *session, wrote *state, seen *sessioncodec.Record, saved store.Saved) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.now.Load()
+	if st == nil || !st.owned {
+		return
+	}
+	record := sessioncodec.Join(st.record, seen)
+	k.h.clock.See(record)
+	if record.State != sessioncodec.Live || record.Owner != k.h.owner(record.Owner.Epoch) {
+		// Destroyed, renewed or taken over elsewhere. The nodes have what this memory knew (K4).
+		k.table.drop(s)
+		return
+	}
+	backed := st.record == wrote.record && !saved.Short
+	k.remember(s, &state{id: k.h.relabel(st.id, saved.Node), record: record, owned: true, backed: backed})
+	s.touched.Store(time.Now().UnixMilli())
+	if !backed && st.record != wrote.record {
+		k.later(s)
+	}
+}
+
+// refill offers every owned session to the ring at an even pace, after a node lost its memory.
+func (k *sticky) refill(ctx context.Context) {
+	pace := time.NewTicker(time.Second / refillPace)
+	defer pace.Stop()
+	for _, s := range k.table.all() {
+		if st := s.now.Load(); st == nil || !st.owned {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-pace.C:
+			k.touch(s, now)
+		}
+	}
+}
+
+// sweep drops expired sessions from memory, one shard a second.
+func (k *sticky) sweep(now time.Time, turn int) {
+	sh := &k.table.shards[turn%tableShards]
+	sh.mu.RLock()
+	var expired []*session
+	for _, s := range sh.sessions {
+		if st := s.now.Load(); st != nil && k.expired(s, st, now) {
+			expired = append(expired, s)
+		}
+	}
+	sh.mu.RUnlock()
+	for _, s := range expired {
+		if !s.mu.TryLock() {
+			continue
+		}
+		if st := s.now.Load(); st != nil && k.expired(s, st, now) {
+			k.table.drop(s)
+			k.h.count("expired")
+		}
+		s.mu.Unlock()
+	}
+}
