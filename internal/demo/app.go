@@ -1,0 +1,81 @@
+package demo
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+//go:embed page.html
+var page string
+
+// App is the demo's counter app: an HTTP server that knows nothing of Pillion but its header contract. It answers like the ones in
+// examples/counter.
+func App(name string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprint(w, page)
+	})
+	mux.HandleFunc("/get", func(w http.ResponseWriter, r *http.Request) { reply(w, session(r)) })
+	mux.HandleFunc("/counter", func(w http.ResponseWriter, r *http.Request) {
+		key := r.FormValue("k")
+		if key == "" {
+			key = "count"
+		}
+		n, _ := session(r)[key].(float64)
+		patch(w, map[string]any{key: n + 1})
+		reply(w, map[string]any{"value": n + 1, "served_by": name})
+	})
+	mux.HandleFunc("/set", func(w http.ResponseWriter, r *http.Request) {
+		patch(w, map[string]any{r.FormValue("k"): r.FormValue("v")})
+		reply(w, map[string]any{"ok": true})
+	})
+	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) {
+		patch(w, map[string]any{"user": r.FormValue("user")})
+		w.Header().Set("Pillion-Subject", strconv.QuoteToASCII(r.FormValue("user")))
+		w.Header().Set("Pillion-Op", "renew")
+		reply(w, map[string]any{"user": r.FormValue("user")})
+	})
+	mux.HandleFunc("/invalidate", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Pillion-Op", "destroy")
+		reply(w, map[string]any{"ok": true})
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ms, err := strconv.Atoi(r.FormValue("delay")); err == nil {
+			time.Sleep(min(time.Duration(ms)*time.Millisecond, time.Minute))
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func session(r *http.Request) map[string]any {
+	attributes := map[string]any{}
+	_ = json.Unmarshal([]byte(r.Header.Get("Pillion-Session")), &attributes)
+	return attributes
+}
+
+func patch(w http.ResponseWriter, change map[string]any) {
+	text, _ := json.Marshal(change)
+	ascii := make([]byte, 0, len(text))
+	for _, c := range string(text) {
+		switch {
+		case c < 0x7f:
+			ascii = append(ascii, byte(c))
+		case c < 0x10000:
+			ascii = fmt.Appendf(ascii, `\u%04x`, c)
+		default:
+			c -= 0x10000
+			ascii = fmt.Appendf(ascii, `\u%04x\u%04x`, 0xd800+c>>10, 0xdc00+c&0x3ff)
+		}
+	}
+	w.Header().Set("Pillion-Patch", string(ascii))
+}
+
+func reply(w http.ResponseWriter, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(value)
+}
