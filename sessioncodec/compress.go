@@ -1,6 +1,7 @@
 package sessioncodec
 
 import (
+	"errors"
 	"slices"
 	"sync"
 
@@ -96,8 +97,9 @@ func (c *compressor) decompress(body []byte, algorithm byte, rawLen int) ([]byte
 		if err != nil {
 			return nil, err
 		}
-		if payload, err = decoder.DecodeAll(body, make([]byte, 0, rawLen)); err != nil {
-			return nil, fail(ClassCompression, "damaged zstd frame, or one longer than the header says")
+		payload, err = decoder.DecodeAll(body, make([]byte, 0, rawLen))
+		if err != nil && !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+			return nil, fail(ClassCompression, "damaged zstd frame")
 		}
 	}
 	if len(payload) != rawLen {

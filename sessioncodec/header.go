@@ -107,6 +107,8 @@ func (h *header) check() error {
 		return fail(ClassHeader, "only a destroyed session has no payload, and it has none")
 	case h.rawLen == 0 && h.compression != plain:
 		return fail(ClassHeader, "a compressed body without a payload")
+	case h.flags == flagDestroyed && (h.idle != 0 || h.epoch != 0):
+		return fail(ClassHeader, "a destroyed session with an idle time or an epoch")
 	}
 	return nil
 }
@@ -130,9 +132,6 @@ func (h *header) record() Record {
 
 // agrees tells whether the header says of r what a writer would have said.
 func (h *header) agrees(r *Record, scratch *[]byte) bool {
-	if r.State == Destroyed && (h.idle != 0 || h.epoch != 0) {
-		return false
-	}
 	want := headerOf(r, scratch)
 	return h.owner == want.owner && h.clock == want.clock && h.digest == want.digest
 }

@@ -3,8 +3,6 @@ package sessioncodec
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
-	"encoding/binary"
 	"slices"
 )
 
@@ -102,31 +100,4 @@ func maxLink(a, b Link) Link {
 		return a
 	}
 	return b
-}
-
-// present tells whether o names a process; an epoch alone does not.
-func (o Owner) present() bool { return o.Route != "" || o.Incarnation != 0 }
-
-// extension spells the owner as extension 64 holds it: u8 length, route, incarnation.
-func (o Owner) extension() []byte {
-	if !o.present() {
-		return nil
-	}
-	return o.appendExtension(make([]byte, 0, 1+len(o.Route)+8))
-}
-
-func (o Owner) appendExtension(b []byte) []byte {
-	b = append(b, byte(len(o.Route)))
-	b = append(b, o.Route...)
-	return binary.LittleEndian.AppendUint64(b, o.Incarnation)
-}
-
-// hash is the owner as the header names it: the first 4 bytes of SHA-256 of its extension, 0 without an owner.
-func (o Owner) hash() uint32 {
-	if !o.present() {
-		return 0
-	}
-	var buf [1 + 255 + 8]byte
-	sum := sha256.Sum256(o.appendExtension(buf[:0]))
-	return binary.LittleEndian.Uint32(sum[:4])
 }
