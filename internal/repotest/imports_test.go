@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/admin":        {"internal/loopback"},
 	"internal/api":          {"internal/loopback"},
 	"internal/config":       {},
+	"internal/demo":         {"internal/ring"},
 
 	"internal/store":    {"internal/ring", "sessioncodec"},
 	"sessioncodec":      {},
@@ -53,7 +54,7 @@ var onlyIn = []struct {
 	{"github.com/spf13/cobra", []string{"cmd/pillion"}, "the command tree is wiring"},
 	{"github.com/klauspost/compress", []string{"sessioncodec"}, "compression is part of the format"},
 	{"github.com/go-json-experiment/json", []string{"sessioncodec"}, "session JSON is read in one place"},
-	{"net/http/httputil", []string{"internal/reverseproxy"}, "the engine is an adapter; the session engine knows heads only"},
+	{"net/http/httputil", []string{"internal/reverseproxy", "internal/demo"}, "the engine is an adapter; the session engine knows heads only"},
 	{"testing", []string{"internal/memcachedtest/memtest"}, "a product binary carries no test flags"},
 }
 
