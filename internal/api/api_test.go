@@ -1,9 +1,12 @@
 package api_test
 
 import (
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -77,6 +80,35 @@ func TestRefused(t *testing.T) {
 				t.Errorf("Allow %q", resp.Header.Get("Allow"))
 			}
 		})
+	}
+}
+
+// A1 on a Unix socket: its Host is whatever the client's library puts there, unix or localhost.
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "api.sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(api.New(sessions{"h1": `{}`}))
+	srv.Listener.Close()
+	srv.Listener = ln
+	srv.Start()
+	t.Cleanup(srv.Close)
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
+	t.Cleanup(client.CloseIdleConnections)
+	for host, want := range map[string]int{"unix": 200, "localhost": 200, "evil.example": 403} {
+		r := request(t, "GET", "http://"+host+"/v1/session", "Pillion-Handle", "h1")
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("Host %s: %d, want %d", host, resp.StatusCode, want)
+		}
 	}
 }
 
