@@ -1,0 +1,164 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Upstream is the app's address.
+type Upstream struct {
+	Network string // tcp or unix
+	Address string
+}
+
+func upstream(at func(*Config) *Upstream) binding {
+	return bind("address", one, at, single(func(text string) (Upstream, error) {
+		if file, ok := strings.CutPrefix(text, "unix:"); ok {
+			return Upstream{"unix", file}, socketPath(text, file)
+		}
+		address, ok := strings.CutPrefix(text, "http://")
+		if !ok {
+			return Upstream{}, fmt.Errorf("%q begins with neither http:// nor unix:", text)
+		}
+		if strings.Contains(address, "/") {
+			return Upstream{}, fmt.Errorf("%q has a path: requests keep their own", text)
+		}
+		return Upstream{"tcp", address}, dialable(text, address)
+	}))
+}
+
+// listen reads an address to listen on: the host may be left away, and port 0 takes a free one.
+func listen(at func(*Config) *string) binding {
+	return bind("address", one, at, single(func(text string) (string, error) {
+		_, port, err := net.SplitHostPort(text)
+		if err != nil || !isPort(port, 0) {
+			return "", fmt.Errorf("%q is no address to listen on: HOST:PORT or :PORT", text)
+		}
+		return text, nil
+	}))
+}
+
+// loopbackOnly reads an address that only this machine reaches.
+func loopbackOnly(at func(*Config) *string) binding {
+	return bind("address", one, at, single(func(text string) (string, error) {
+		if file, ok := strings.CutPrefix(text, "unix:"); ok {
+			return text, socketPath(text, file)
+		}
+		host, port, err := net.SplitHostPort(text)
+		if err != nil || !isPort(port, 0) {
+			return "", fmt.Errorf("%q is no address to listen on", text)
+		}
+		if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
+			return "", fmt.Errorf("%q is not a loopback address, and sessions are read there without a password", text)
+		}
+		return text, nil
+	}))
+}
+
+// Node is one memcached.
+type Node struct {
+	Name    string
+	Address string // host:port, unix:/path or tls:host:port
+	Host    string // the machine it runs on, "" when not said
+}
+
+var nodePattern = regexp.MustCompile(`^[a-z0-9_]{1,16}$`)
+
+func nodes(at func(*Config) *[]Node) binding {
+	parse := each(parseNode)
+	return bind("nodes", list, at, func(values []string) ([]Node, error) {
+		all, err := parse(values)
+		names, addresses := map[string]bool{}, map[string]string{}
+		for _, n := range all {
+			if names[n.Name] {
+				err = errors.Join(err, fmt.Errorf("the name %s is given twice", n.Name))
+			}
+			if other := addresses[n.Address]; other != "" {
+				err = errors.Join(err, fmt.Errorf("%s and %s are the same node %s", other, n.Name, n.Address))
+			}
+			names[n.Name], addresses[n.Address] = true, n.Name
+		}
+		return all, err
+	})
+}
+
+func parseNode(text string) (Node, error) {
+	node, option, hasOption := strings.Cut(text, ";")
+	name, address, ok := strings.Cut(node, "=")
+	if !ok {
+		return Node{}, fmt.Errorf("%q is no node: NAME=HOST:PORT", text)
+	}
+	n := Node{Name: name, Address: address}
+	if !nodePattern.MatchString(name) || name == localAuto || name == localNone {
+		return n, fmt.Errorf("%q: a node's name is 1 to 16 of a-z, 0-9 and _, and not auto or none", text)
+	}
+	if hasOption {
+		if n.Host, ok = strings.CutPrefix(option, "host="); !ok || n.Host == "" {
+			return n, fmt.Errorf("%q: the only option is ;host=MACHINE", text)
+		}
+	}
+	if file, ok := strings.CutPrefix(address, "unix:"); ok {
+		return n, socketPath(text, file)
+	}
+	return n, dialable(text, strings.TrimPrefix(address, "tls:"))
+}
+
+const (
+	localAuto = "auto"
+	localNone = "none"
+)
+
+// Locals says which nodes run on this machine.
+type Locals struct {
+	Auto  bool // look at the addresses
+	Names []string
+}
+
+func locals(at func(*Config) *Locals) binding {
+	return bind("names", list, at, func(values []string) (Locals, error) {
+		switch {
+		case len(values) == 1 && values[0] == localAuto:
+			return Locals{Auto: true}, nil
+		case len(values) == 0, len(values) == 1 && values[0] == localNone:
+			return Locals{}, nil
+		}
+		for _, name := range values {
+			if name == localAuto || name == localNone {
+				return Locals{}, fmt.Errorf("%s stands alone, without names", name)
+			}
+		}
+		return Locals{Names: values}, nil
+	})
+}
+
+// dialable checks that address has a host and a port other than 0.
+func dialable(text, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q needs a host and a port, an IPv6 host in brackets", text)
+	case host == "" || strings.ContainsAny(host, " \t@/"):
+		return fmt.Errorf("%q names no host", text)
+	case !isPort(port, 1):
+		return fmt.Errorf("%q: the port is not a number from 1 to 65535", text)
+	}
+	return nil
+}
+
+func isPort(text string, low int) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && n >= low && n <= 65535
+}
+
+// socketPath wants an absolute path: the app and the sidecar rarely start in the same directory.
+func socketPath(text, file string) error {
+	if !strings.HasPrefix(file, "/") {
+		return fmt.Errorf("%q: the path of a socket begins with /", text)
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+package config
+
+import (
+	"crypto/sha256"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/viper"
+)
+
+const envPrefix = "PILLION_"
+
+// Load reads the flags, the variables (as from os.Environ) and the file that --config or PILLION_CONFIG names. The error is
+// pflag.ErrHelp when the flags ask for help, otherwise an *Error with every mistake.
+func Load(args, environ []string) (*Config, error) {
+	c, _, err := load(args, environ)
+	return c, err
+}
+
+// Admin returns the admin address alone, for a command that only asks a running sidecar.
+func Admin(args, environ []string) (string, error) {
+	l := newLoader()
+	if err := l.gather(args, environ); err != nil {
+		return "", err
+	}
+	l.parse()
+	var wrong []Mistake // those of other keys are the sidecar's to report
+	for _, m := range l.mistakes {
+		if m.Key == "admin" || m.Key == configFlag {
+			wrong = append(wrong, m)
+		}
+	}
+	if len(wrong) > 0 {
+		return "", &Error{wrong}
+	}
+	return l.config.Admin, nil
+}
+
+func load(args, environ []string) (*Config, snapshot, error) {
+	l := newLoader()
+	if err := l.gather(args, environ); err != nil {
+		return nil, nil, err
+	}
+	l.parse()
+	l.readFiles()
+	l.check()
+	if len(l.mistakes) > 0 {
+		return nil, l.files, &Error{l.mistakes}
+	}
+	l.config.files = l.files
+	return l.config, l.files, nil
+}
+
+// loader is one reading of all sources.
+type loader struct {
+	config   *Config
+	files    snapshot
+	mistakes []Mistake
+	bad      map[string]bool // keys with a mistake, which rules about several keys leave alone
+}
+
+func newLoader() *loader {
+	return &loader{config: &Config{settings: map[string]setting{}}, files: snapshot{}, bad: map[string]bool{}}
+}
+
+// snapshot remembers what the files held that were read; the zero sum stands for a file that could not be read.
+type snapshot map[string][sha256.Size]byte
+
+func (s snapshot) read(path string) ([]byte, error) {
+	content, err := os.ReadFile(path)
+	s[path] = [sha256.Size]byte{}
+	if err == nil {
+		s[path] = sha256.Sum256(content)
+	}
+	return content, err
+}
+
+func (l *loader) add(m Mistake) {
+	l.mistakes = append(l.mistakes, m)
+	l.bad[m.Key] = true
+}
+
+// mistake is one of the value of a key.
+func (l *loader) mistake(name, text string) {
+	l.add(Mistake{Key: name, Source: l.config.settings[name].source, Text: text})
+}
+
+// unknown is a name that no key has.
+func (l *loader) unknown(name, source, prefix, meant string) {
+	text := "is unknown"
+	if meant != "" {
+		text += "; did you mean " + prefix + meant + "?"
+	}
+	l.add(Mistake{Key: name, Source: source, Text: text})
+}
+
+// gather collects the text of every key from its strongest source. viper holds the file and the defaults; variables and flags
+// are Set over them, in this order, because viper's own binding of variables reads the process and splits at every comma.
+func (l *loader) gather(args, environ []string) error {
+	flags, err := l.parseFlags(args)
+	if err != nil {
+		return err
+	}
+	env := l.variables(environ)
+	v := viper.New()
+	sources := l.readYAML(v, fileName(flags, env))
+	for _, k := range allKeys {
+		if text := env[k.variable()]; text != "" {
+			v.Set(k.name, k.split(text))
+			sources[k.name] = "env " + k.variable()
+		}
+		if given := flags[k.flag()]; given != nil {
+			var values []string
+			for _, text := range given {
+				values = append(values, k.split(text)...)
+			}
+			v.Set(k.name, values)
+			sources[k.name] = "flag --" + k.flag()
+		}
+		if k.def != "" {
+			v.SetDefault(k.name, k.split(k.def))
+		}
+		l.settle(k, v.Get(k.name), sources[k.name])
+	}
+	return nil
+}
+
+func fileName(flags map[string][]string, env map[string]string) string {
+	if given := flags[configFlag]; given != nil {
+		return given[len(given)-1]
+	}
+	return env[configEnv]
+}
+
+// variables returns the PILLION_* variables by name.
+func (l *loader) variables(environ []string) map[string]string {
+	env := map[string]string{}
+	known := []string{configEnv}
+	for _, k := range allKeys {
+		known = append(known, k.variable())
+	}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		switch {
+		case !strings.HasPrefix(name, envPrefix), foreign.MatchString(name):
+		case slices.Contains(known, name):
+			env[name] = value
+		default:
+			l.unknown(name, "env", "", nearest(name, known))
+		}
+	}
+	return env
+}
+
+// settle records the value of a key, and who gave it.
+func (l *loader) settle(k key, value any, source string) {
+	if value == nil {
+		return
+	}
+	if source == "" {
+		source = "default"
+	}
+	values, err := texts(k, value)
+	l.config.settings[k.name] = setting{values, source}
+	if err != nil {
+		l.mistake(k.name, err.Error())
+	}
+}
+
+// parse turns the texts into the typed values.
+func (l *loader) parse() {
+	for _, k := range allKeys {
+		s, ok := l.config.settings[k.name]
+		if !ok || l.bad[k.name] {
+			continue
+		}
+		for _, text := range reasons(k.set(l.config, s.values)) {
+			l.mistake(k.name, text+"; for example "+k.sample())
+		}
+	}
+}
+
+// reasons takes joined errors apart, so that each wrong value is a mistake of its own.
+func reasons(err error) []string {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []string{err.Error()}
+	}
+	var all []string
+	for _, e := range joined.Unwrap() {
+		all = append(all, reasons(e)...)
+	}
+	return all
+}
