@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -22,8 +23,8 @@ func (r *Record) FindReserved(name string) (Entry, bool) {
 }
 
 func (r *Record) find(key Entry) (Entry, bool) {
-	i, ok := slices.BinarySearchFunc(r.Entries, &key, func(e Entry, key *Entry) int { return byName(&e, key) })
-	if !ok {
+	i := sort.Search(len(r.Entries), func(i int) bool { return byName(&r.Entries[i], &key) >= 0 })
+	if i == len(r.Entries) || byName(&r.Entries[i], &key) != 0 {
 		return Entry{}, false
 	}
 	return r.Entries[i], true
