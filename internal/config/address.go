@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -127,9 +128,12 @@ func locals(at func(*Config) *Locals) binding {
 		case len(values) == 0, len(values) == 1 && values[0] == localNone:
 			return Locals{}, nil
 		}
-		for _, name := range values {
+		for i, name := range values {
 			if name == localAuto || name == localNone {
 				return Locals{}, fmt.Errorf("%s stands alone, without names", name)
+			}
+			if slices.Contains(values[:i], name) {
+				return Locals{}, fmt.Errorf("%s is given twice", name)
 			}
 		}
 		return Locals{Names: values}, nil

@@ -94,10 +94,9 @@ func (l *loader) checkRing() {
 		all = all && slices.Contains(r.LocalNodes.Names, name)
 	}
 	l.rule(all, "names every node, so that none of another machine is left: leave those of other machines away, or write none", "ring.local_nodes", "ring.nodes")
-	for i, name := range r.LocalNodes.Names {
-		l.rule(!slices.Contains(names, name), fmt.Sprintf("%s is not in ring.nodes, which has %s", name, strings.Join(names, ", ")), "ring.local_nodes", "ring.nodes")
-		l.rule(slices.Contains(r.LocalNodes.Names[:i], name), name+" is given twice", "ring.local_nodes")
-	}
+	strangers := slices.DeleteFunc(slices.Clone(r.LocalNodes.Names), func(name string) bool { return slices.Contains(names, name) })
+	l.rule(len(strangers) > 0, fmt.Sprintf("%s: not in ring.nodes, which has %s", strings.Join(strangers, ", "), strings.Join(names, ", ")),
+		"ring.local_nodes", "ring.nodes")
 	for _, k := range []string{"ring.tls.ca", "ring.tls.cert", "ring.tls.key"} {
 		_, given := l.config.settings[k]
 		l.rule(given && !overTLS, "no node of ring.nodes is written tls:HOST:PORT, so that all would be spoken to in clear", k, "ring.nodes")
@@ -129,4 +128,16 @@ func (l *loader) verify(err error, keys ...string) {
 	at := slices.IndexFunc(keys, func(name string) bool { _, given := l.config.settings[name]; return given })
 	keys[0], keys[at] = keys[at], keys[0]
 	l.rule(true, err.Error(), keys...)
+}
+
+// Warnings says what works and should not stay so.
+func (c *Config) Warnings() []string {
+	var all []string
+	if len(c.Keys) == 0 {
+		all = append(all, "keys is not set: session ids can be forged, stored sessions can be read, and sidecars cannot hand sessions to each other; 'pillion config key FILE' makes a key")
+	}
+	if len(c.Ring.Nodes) == 1 {
+		all = append(all, "ring.nodes has one node: when it stops or restarts, what it held is lost")
+	}
+	return all
 }

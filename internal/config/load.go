@@ -3,13 +3,9 @@ package config
 import (
 	"crypto/sha256"
 	"os"
-	"slices"
-	"strings"
 
 	"github.com/spf13/viper"
 )
-
-const envPrefix = "PILLION_"
 
 // Load reads the flags, the variables (as from os.Environ) and the file that --config or PILLION_CONFIG names. The error is
 // pflag.ErrHelp when the flags ask for help, otherwise an *Error with every mistake.
@@ -124,33 +120,6 @@ func (l *loader) gather(args, environ []string) error {
 		l.settle(k, v.Get(k.name), sources[k.name])
 	}
 	return nil
-}
-
-func fileName(flags map[string][]string, env map[string]string) string {
-	if given := flags[configFlag]; given != nil {
-		return given[len(given)-1]
-	}
-	return env[configEnv]
-}
-
-// variables returns the PILLION_* variables by name.
-func (l *loader) variables(environ []string) map[string]string {
-	env := map[string]string{}
-	known := []string{configEnv}
-	for _, k := range allKeys {
-		known = append(known, k.variable())
-	}
-	for _, entry := range environ {
-		name, value, _ := strings.Cut(entry, "=")
-		switch {
-		case !strings.HasPrefix(name, envPrefix), foreign.MatchString(name):
-		case slices.Contains(known, name):
-			env[name] = value
-		default:
-			l.unknown(name, "env", "", nearest(name, known))
-		}
-	}
-	return env
 }
 
 // settle records the value of a key, and who gave it.

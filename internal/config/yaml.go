@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,9 +13,6 @@ import (
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
 )
-
-// foreign are names with our prefix that others make: Kubernetes, for a service called pillion or pillion-*, and the app's own.
-var foreign = regexp.MustCompile(`^PILLION_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)$|^PILLION_APP_KEY_FILE$`)
 
 // readYAML lets viper read the file and returns the source of each key in it.
 func (l *loader) readYAML(v *viper.Viper, path string) map[string]string {
@@ -38,26 +34,28 @@ func (l *loader) readYAML(v *viper.Viper, path string) map[string]string {
 		l.add(Mistake{Key: configFlag, Source: path, Text: err.Error()})
 		return sources
 	}
+	at := func(name string) string {
+		if line := positions[name]; line > 0 {
+			return path + ":" + strconv.Itoa(line)
+		}
+		return path
+	}
 	known := make([]string, len(allKeys))
 	for i, k := range allKeys {
 		known[i] = k.name
+		if v.InConfig(k.name) { // a key without a value is not set
+			sources[k.name] = at(k.name)
+		}
 	}
 	for _, name := range slices.Sorted(slices.Values(v.AllKeys())) {
-		source := path
-		if at := positions[name]; at > 0 {
-			source += ":" + strconv.Itoa(at)
-		}
+		isSection := func(k string) bool { return strings.HasPrefix(k, name+".") }
+		isBelow := func(k string) bool { return strings.HasPrefix(name, k+".") } // texts says so
 		switch {
-		case slices.Contains(known, name):
-			if v.InConfig(name) { // a key without a value is not set
-				sources[name] = source
-			}
-		case slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(k, name+".") }):
-			if v.Get(name) != nil {
-				l.add(Mistake{name, source, "is a section: write its keys below it, indented"})
-			}
-		default:
-			l.unknown(name, source, "", nearest(name, known))
+		case slices.Contains(known, name), slices.ContainsFunc(known, isBelow):
+		case !slices.ContainsFunc(known, isSection):
+			l.unknown(name, at(name), "", nearest(name, known))
+		case v.Get(name) != nil:
+			l.add(Mistake{name, at(name), "is a section: write its keys below it, indented"})
 		}
 	}
 	return sources
