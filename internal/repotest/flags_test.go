@@ -1,0 +1,41 @@
+package repotest
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	settingRow = regexp.MustCompile("(?m)^\\| `([a-z_.]+)`")
+	ourFlag    = regexp.MustCompile(`--([a-z][a-z-]+)`)
+	setting    = regexp.MustCompile("`([a-z_]+(?:\\.[a-z_]+)+)`")
+	chapters   = []string{"ring.", "session.", "limits.", "log.", "tls.", "app_auth.", "api."}
+)
+
+// docs/configuration.md is made from the code, so what it lists exists: the flags and settings that other documents name must be there.
+func TestDocumentsNameRealSettings(t *testing.T) {
+	settings, flags := map[string]bool{}, map[string]bool{"config": true}
+	for _, m := range settingRow.FindAllStringSubmatch(read(t, "docs/configuration.md"), -1) {
+		settings[m[1]] = true
+		flags[strings.NewReplacer(".", "-", "_", "-").Replace(m[1])] = true
+	}
+	if len(settings) == 0 {
+		t.Fatal("docs/configuration.md lists no setting")
+	}
+	for _, path := range []string{"README.md", "docs/header-contract.md", "docs/operations.md", "docs/failure-modes.md"} {
+		text := read(t, path)
+		for _, m := range ourFlag.FindAllStringSubmatch(text, -1) {
+			if !flags[m[1]] {
+				t.Errorf("%s names the flag --%s, which does not exist", path, m[1])
+			}
+		}
+		for _, m := range setting.FindAllStringSubmatch(text, -1) {
+			for _, chapter := range chapters {
+				if strings.HasPrefix(m[1], chapter) && !settings[m[1]] {
+					t.Errorf("%s names the setting %s, which does not exist", path, m[1])
+				}
+			}
+		}
+	}
+}
