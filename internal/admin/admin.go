@@ -70,11 +70,12 @@ type Report struct {
 
 // Node is one memcached in a Report.
 type Node struct {
-	Name      string `json:"name"`
-	Address   string `json:"address"`
-	State     string `json:"state"`
-	Local     bool   `json:"local,omitempty"`
-	LastError string `json:"last_error,omitempty"`
+	Name      string    `json:"name"`
+	Address   string    `json:"address"`
+	State     string    `json:"state"`
+	Local     bool      `json:"local,omitempty"`
+	Born      time.Time `json:"born,omitzero"` // when its memory was last found empty
+	LastError string    `json:"last_error,omitempty"`
 }
 
 // Key names a key in a Report; its secret stays in its file.
