@@ -30,7 +30,7 @@ type source struct {
 
 func (s source) isTest() bool { return strings.HasSuffix(s.path, "_test.go") }
 
-// sources reads every Go file below root but those that are another language's build output.
+// sources reads every Go file of the repository.
 func sources(t *testing.T) []source {
 	t.Helper()
 	var all []source
@@ -38,7 +38,7 @@ func sources(t *testing.T) []source {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && path != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "node_modules" || entry.Name() == "testdata") {
+		if foreign(path, entry) {
 			return filepath.SkipDir
 		}
 		if entry.IsDir() || filepath.Ext(path) != ".go" {
@@ -64,6 +64,12 @@ func sources(t *testing.T) []source {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// foreign tells whether a folder holds no source of ours.
+func foreign(path string, entry fs.DirEntry) bool {
+	name := entry.Name()
+	return entry.IsDir() && path != root && (strings.HasPrefix(name, ".") || name == "node_modules" || name == "testdata")
 }
 
 func TestLengths(t *testing.T) {
