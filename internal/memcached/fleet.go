@@ -1,0 +1,47 @@
+package memcached
+
+import (
+	"context"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// fleet is one configuration of the ring.
+type fleet struct {
+	nodes  []ring.Node
+	byName map[string]*node
+	stops  map[string]context.CancelFunc // of the watchers; the store's mu guards it
+}
+
+// inOrder turns an order of the ring into nodes, without those that are down.
+func (f *fleet) inOrder(order []ring.Node) []*node {
+	nodes := make([]*node, 0, len(order))
+	for _, configured := range order {
+		if n := f.byName[configured.Name]; !n.down.Load() {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// holders are the nodes that shall hold the copies of key: the first of the order that are up.
+func (f *fleet) holders(key, first string, copies int) []*node {
+	nodes := f.inOrder(ring.WriteOrder(f.nodes, key, first))
+	return nodes[:min(copies, len(nodes))]
+}
+
+// lives are those of the nodes that hold the first and the second copy, as a blob's header names them; 0 is unknown or none.
+type lives [2]uint32
+
+func livesOf(holders []*node) (l lives) {
+	for i := range min(len(holders), len(l)) {
+		l[i] = holders[i].now.Load().mark.Load().short()
+	}
+	return l
+}
+
+// in tells whether r names these lives, as far as they are known.
+func (l lives) in(r *sessioncodec.Record) bool {
+	return (l[0] == 0 || l[0] == r.Life1) && (l[1] == 0 || l[1] == r.Life2)
+}

@@ -1,0 +1,202 @@
+package memcached
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+)
+
+// Each sidecar has its own view of a node's health; that two views differ is harmless, because a load that misses asks further and
+// copies are joined. So these are constants: none of them can lose a session.
+const (
+	pollEvery    = 500 * time.Millisecond // reading of the canary while up: how late a flush_all is noticed
+	failuresDown = 3                      // timeouts or broken connections in a row that take a node down; a refusal does at once
+	probeFirst   = 500 * time.Millisecond // wait before the first probe of a node that is down, then growing by half
+	probeLast    = 2 * time.Second        // and no longer than this: a node that came back is soon used again
+	probeAgain   = 250 * time.Millisecond // between the two good probes that bring a node back
+	suspectFor   = 30 * time.Second       // after a return its copies may be behind: loads ask the others too
+)
+
+// State of a node as this process sees it.
+type State string
+
+// The states: a node that is up is used; a suspect one too, but loads ask the other copies as well; one that is down is left
+// alone but for probes.
+const (
+	Up      State = "up"
+	Suspect State = "suspect"
+	Down    State = "down"
+)
+
+type health struct {
+	mu       sync.Mutex   // guards changes of life and state, and lastErr
+	lastErr  error        // of the last operation that failed since the last good one
+	failures atomic.Int32 // in a row, that count
+	seen     atomic.Int64 // when it last answered, Unix nanoseconds; at first, when it was configured
+	down     atomic.Bool
+	soft     atomic.Bool  // down by failures in a row, not by a refusal
+	wary     atomic.Int64 // until when it is suspect, Unix nanoseconds
+	news     atomic.Bool  // it has a new life or came back, and NewLife has not been told
+	closed   atomic.Bool
+	wake     chan struct{} // ends a pause of the watcher
+}
+
+func (h *health) init(now time.Time) {
+	h.seen.Store(now.UnixNano())
+	h.wake = make(chan struct{}, 1)
+}
+
+func (h *health) state() State {
+	switch {
+	case h.down.Load():
+		return Down
+	case time.Now().UnixNano() < h.wary.Load():
+		return Suspect
+	}
+	return Up
+}
+
+func (h *health) suspect() { h.wary.Store(time.Now().Add(suspectFor).UnixNano()) }
+
+func (h *health) rouse() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// downFor is how long ago the node last answered.
+func (h *health) downFor() time.Duration { return time.Duration(time.Now().UnixNano() - h.seen.Load()) }
+
+// report takes the result of each operation.
+func (n *node) report(err error) {
+	result := resultOf(err)
+	if result.answered() {
+		n.seen.Store(time.Now().UnixNano())
+		if n.failures.Load() != 0 {
+			n.recovered()
+		}
+		return
+	}
+	n.mu.Lock()
+	n.lastErr = err
+	n.mu.Unlock()
+	switch {
+	case result == refused:
+		n.fall(err, false)
+	case result == renewed: // it answers, in another life
+	case n.failures.Add(1) >= failuresDown:
+		n.fall(err, true)
+	}
+}
+
+func (n *node) recovered() {
+	n.failures.Store(0)
+	n.mu.Lock()
+	n.lastErr = nil
+	n.mu.Unlock()
+}
+
+// fall takes the node down. Soft failures may be our own network's: they may not take down every node, nor most of a larger
+// ring, however many there are (fail-open). A refusal is the node's own word.
+func (n *node) fall(err error, soft bool) {
+	n.s.falling.Lock()
+	defer n.s.falling.Unlock()
+	if n.down.Load() || n.closed.Load() || soft && !n.s.mayFall() {
+		return
+	}
+	n.soft.Store(soft)
+	n.down.Store(true)
+	n.now.Load().client.Close()
+	n.s.metrics.NodeUp.WithLabelValues(n.name).Set(0)
+	n.s.log.Warn("memcached node is down", "node", n.name, "address", n.address, "err", err)
+	n.rouse()
+}
+
+// mayFall tells whether one more node may go down by soft failures; s.falling is held.
+func (s *Store) mayFall() bool {
+	f := s.fleet.Load()
+	down := 0
+	for _, n := range f.byName {
+		if n.soft.Load() {
+			down++
+		}
+	}
+	most := min(len(f.nodes)-1, max(1, (len(f.nodes)-1)/2))
+	return down < most
+}
+
+// rise brings the node back, suspect at first: others may have written elsewhere while it was away.
+func (n *node) rise() {
+	n.suspect()
+	n.recovered()
+	n.soft.Store(false)
+	n.down.Store(false)
+	n.news.Store(true)
+	n.s.metrics.NodeUp.WithLabelValues(n.name).Set(1)
+	n.s.log.Info("memcached node is back", "node", n.name)
+}
+
+// watch is the goroutine of one node.
+func (n *node) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		if n.down.Load() {
+			n.recover(ctx)
+		} else {
+			n.look(opGet)
+		}
+		if n.news.Swap(false) && n.s.newLife != nil {
+			n.s.newLife(n.name)
+		}
+		if !n.down.Load() {
+			n.pause(ctx, pollEvery, n.wake)
+		}
+	}
+}
+
+// recover probes until the node answered twice in a row.
+func (n *node) recover(ctx context.Context) {
+	for delay := probeFirst; n.pause(ctx, n.s.jitter(delay), nil); delay = min(delay*3/2, probeLast) {
+		if n.look(opTouch) == nil && n.pause(ctx, probeAgain, nil) && n.look(opTouch) == nil {
+			n.rise()
+			return
+		}
+	}
+}
+
+// look reads the canary of a node whether it is up or down; as a probe it also writes, since a node may read and not write.
+func (n *node) look(op operation) error {
+	for again := false; ; again = true {
+		l := n.now.Load()
+		var m mark
+		err := n.attempt(l, op, func(c *memcache.Client) (err error) {
+			if m, err = n.readMark(c); err == nil && op == opTouch {
+				err = c.Touch(markKey, 0)
+			}
+			return err
+		})
+		if resultOf(err) == renewed && !again {
+			continue
+		}
+		if err == nil {
+			n.adopt(l, m)
+		}
+		return err
+	}
+}
+
+// pause waits for d, at most until wake; false when ctx ended.
+func (n *node) pause(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-wake:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}

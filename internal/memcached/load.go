@@ -1,0 +1,206 @@
+package memcached
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// answer is what one node said about a session.
+type answer struct {
+	node *node
+	item
+	record *sessioncodec.Record // nil on a miss, and for a blob that does not open
+	err    error                // the node did not answer
+}
+
+// Load returns the join of the copies that reach asks for; see the sidecar's Store. In the steady state, a hit on the node of the
+// id, it is one get.
+func (s *Store) Load(ctx context.Context, id ring.ID, reach store.Reach) (store.Found, error) {
+	l := load{s: s, fleet: s.fleet.Load(), id: id, key: ring.StorageKey(s.space, id.Random)}
+	if own := l.fleet.byName[id.Node]; own != nil && reach == store.Near && own.state() == Up {
+		first := s.read(own, l.key)
+		if first.record != nil {
+			return l.found([]answer{first}), nil
+		}
+		l.answers = append(l.answers, first)
+	}
+	asked := s.readAll(ctx, l.fleet, l.key, l.answers)
+	if err := ctx.Err(); err != nil {
+		return store.Found{}, err
+	}
+	l.answers = append(l.answers, asked...)
+	for _, a := range l.answers {
+		if a.record != nil {
+			return l.found(l.answers), nil
+		}
+	}
+	return l.missed(ctx)
+}
+
+// load is one Load under way.
+type load struct {
+	s       *Store
+	fleet   *fleet
+	id      ring.ID
+	key     string
+	answers []answer
+}
+
+// found joins the answers, of which one at least has a record.
+func (l *load) found(answers []answer) store.Found {
+	var f store.Found
+	for _, a := range answers {
+		f.Record = sessioncodec.Join(f.Record, a.record)
+		if a.record != nil && (f.Seen.Node == "" || a.node.name == l.id.Node) {
+			f.Seen = store.Seen{Node: a.node.name, Record: a.record, CAS: a.cas, Generation: a.life.generation}
+		}
+	}
+	f.Short = l.short(answers, f.Record)
+	return f
+}
+
+// short tells whether a node that shall hold a copy is known to lack it: it said so, or has another life than the one that a copy
+// names as its neighbour's.
+func (l *load) short(answers []answer, joined *sessioncodec.Record) bool {
+	holders := l.fleet.holders(l.key, l.id.Node, l.s.copies)
+	lives := livesOf(holders)
+	for _, a := range answers {
+		if a.record != nil && !lives.in(a.record) {
+			return true
+		}
+		for _, holder := range holders {
+			if a.node == holder && a.err == nil && !joined.Same(a.record) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// missed judges answers none of which has a record. A miss is not an absence: the session is absent when every node said so, or
+// when its own node did, having held its memory since before the session began.
+func (l *load) missed(ctx context.Context) (store.Found, error) {
+	l.confirm(ctx)
+	var found store.Found
+	unknown := &store.UnknownError{All: true}
+	var downFor time.Duration
+	silent, own := 0, false
+	for _, a := range l.answers {
+		young := a.node.now.Load().mark.Load().youngerThan(l.id.Issued)
+		if a.err == nil {
+			unknown.All = false
+			found.Lost = found.Lost || young
+			own = own || a.node.name == l.id.Node && !young
+			continue
+		}
+		// Of several silent nodes the last one seen decides, but the id's own before all.
+		d := a.node.downFor()
+		if a.node.name == l.id.Node {
+			unknown.Node = l.id.Node
+			downFor = d
+		} else if unknown.Node == "" && (silent == 0 || d < downFor) {
+			downFor = d
+		}
+		silent++
+	}
+	if own || silent == 0 && len(l.answers) > 0 {
+		return found, nil
+	}
+	unknown.DownFor = downFor.Milliseconds()
+	return store.Found{}, unknown
+}
+
+// confirm reads the canaries of the nodes that missed: a flush_all leaves connections as they are, and the poll may not have
+// noticed it yet.
+func (l *load) confirm(ctx context.Context) {
+	var nodes []*node
+	for _, a := range l.answers {
+		if a.err == nil {
+			nodes = append(nodes, a.node)
+		}
+	}
+	kept := inParallel(ctx, l.s, nodes, func(n *node) bool { return n.look(opGet) == nil })
+	for i := range l.answers {
+		if j := slices.Index(nodes, l.answers[i].node); j >= 0 && !kept[j] {
+			l.answers[i].err = context.DeadlineExceeded
+		}
+	}
+}
+
+// read asks one node for a copy.
+func (s *Store) read(n *node, key string) answer {
+	a := answer{node: n}
+	if a.item, a.err = n.get(key); a.hit {
+		a.record = s.open(n, key, a.value)
+	}
+	return a
+}
+
+// readAll asks every node that is not among the known answers, all at once.
+func (s *Store) readAll(ctx context.Context, f *fleet, key string, known []answer) []answer {
+	var nodes []*node
+	for _, configured := range f.nodes {
+		n := f.byName[configured.Name]
+		if !slices.ContainsFunc(known, func(a answer) bool { return a.node == n }) {
+			nodes = append(nodes, n)
+		}
+	}
+	answers := inParallel(ctx, s, nodes, func(n *node) answer { return s.read(n, key) })
+	for i, n := range nodes {
+		if answers[i].node == nil {
+			answers[i] = answer{node: n, err: context.DeadlineExceeded}
+		}
+	}
+	return answers
+}
+
+// open unseals a blob. One that does not open is no copy, never an error page; a later write may replace it.
+func (s *Store) open(n *node, key string, blob []byte) *sessioncodec.Record {
+	r, err := s.codec.Open(key, blob)
+	if err != nil {
+		s.metrics.BlobsRejected.WithLabelValues(sessioncodec.Class(err)).Inc()
+		s.log.Error("stored session does not open; it counts as missing", "node", n.name, "ref", refOf(key), "err", err)
+		return nil
+	}
+	return r
+}
+
+// inParallel asks all nodes at once and returns their answers in the same order. An answer that has not come when the operation
+// timeout or ctx is over stays zero; its question runs on, so that the node's health hears of it.
+func inParallel[T any](ctx context.Context, s *Store, nodes []*node, ask func(*node) T) []T {
+	answers := make([]T, len(nodes))
+	if len(nodes) == 1 {
+		answers[0] = ask(nodes[0])
+		return answers
+	}
+	type indexed struct {
+		i     int
+		value T
+	}
+	arrived := make(chan indexed, len(nodes))
+	for i, n := range nodes {
+		s.tasks.Go(func() { arrived <- indexed{i, ask(n)} })
+	}
+	timer := time.NewTimer(s.opTimeout)
+	defer timer.Stop()
+	for range nodes {
+		select {
+		case a := <-arrived:
+			answers[a.i] = a.value
+		case <-timer.C:
+			return answers
+		case <-ctx.Done():
+			return answers
+		}
+	}
+	return answers
+}
+
+// refOf is the public name of the session whose storage key this is.
+func refOf(key string) string { return key[strings.LastIndexByte(key, ':')+1:] }

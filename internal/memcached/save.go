@@ -1,0 +1,228 @@
+package memcached
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// maxRounds bounds how often copies that turned out different are written again. Each round spreads all that was seen, so a second
+// one is needed only when somebody else wrote meanwhile.
+const maxRounds = 3
+
+// Save joins a record into the nodes of id; see store.Write. It goes on in the background after Save returned, until every copy
+// was tried.
+func (s *Store) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	return s.SaveKey(ctx, ring.StorageKey(s.space, id.Random), id.Node, w)
+}
+
+// SaveKey is Save for an operator who knows a session's storage key and no id.
+func (s *Store) SaveKey(ctx context.Context, key, first string, w store.Write) (store.Saved, error) {
+	f := s.fleet.Load()
+	sv := &save{
+		Write: w, s: s, fleet: f, key: key, first: first,
+		order: f.inOrder(ring.WriteOrder(f.nodes, key, first)), changed: make(chan struct{}, 1),
+	}
+	s.tasks.Go(sv.run)
+	return sv.wait(ctx)
+}
+
+// save is one Save under way.
+type save struct {
+	store.Write
+	s       *Store
+	fleet   *fleet
+	key     string
+	first   string
+	order   []*node // those that were up at the begin, in writing order
+	changed chan struct{}
+
+	mu       sync.Mutex           // guards what follows
+	known    *sessioncodec.Record // join of everything seen and written
+	acks     []ack                // one for each node that acknowledged
+	settled  bool                 // the first node of the order acknowledged or failed
+	fatal    error                // ends the write at every node
+	finished bool
+	last     blob // the one sealed or opened last
+}
+
+// ack is a node that acknowledged, with what it holds since then.
+type ack struct {
+	node   *node
+	record *sessioncodec.Record
+}
+
+// run writes the copies, then what turned out to differ again, and tells the end.
+func (sv *save) run() {
+	sv.meet()
+	if sv.Copies == 0 {
+		sv.writeAll()
+	} else {
+		sv.writeCopies()
+	}
+	for round := 0; round < maxRounds && sv.stopped() == nil; round++ {
+		behind := sv.behind()
+		if len(behind) == 0 {
+			break
+		}
+		sv.each(behind, func(n *node) { sv.write(n, true) })
+	}
+	sv.mu.Lock()
+	sv.finished = true
+	saved, err := sv.result()
+	sv.mu.Unlock()
+	sv.notify()
+	if sv.Done != nil {
+		sv.Done(saved, err)
+	}
+}
+
+// meet makes the first contact with the nodes that shall hold the copies, so that these can name their lives.
+func (sv *save) meet() {
+	var strangers []*node
+	for _, n := range sv.order[:min(len(sv.order), sv.s.copies)] {
+		if n.now.Load().mark.Load() == nil {
+			strangers = append(strangers, n)
+		}
+	}
+	sv.each(strangers, func(n *node) { n.look(opGet) })
+}
+
+// writeAll writes every node, one after the other in the order of names: the same for every writer, so that two takers of one
+// session meet at the first node and not crosswise.
+func (sv *save) writeAll() {
+	byName := slices.SortedFunc(slices.Values(sv.order), func(a, b *node) int { return strings.Compare(a.name, b.name) })
+	for _, n := range byName {
+		if sv.stopped() != nil {
+			return
+		}
+		sv.write(n, false)
+	}
+}
+
+// writeCopies writes the first nodes of the order at once; one that fails is replaced by the next.
+func (sv *save) writeCopies() {
+	var next atomic.Int32
+	lanes := min(sv.Copies, len(sv.order))
+	next.Store(int32(lanes))
+	sv.each(sv.order[:lanes], func(n *node) {
+		for sv.write(n, false) != nil && sv.stopped() == nil {
+			i := int(next.Add(1)) - 1
+			if i >= len(sv.order) {
+				return
+			}
+			n = sv.order[i]
+		}
+	})
+}
+
+// each works on nodes at once, one of them in this goroutine.
+func (sv *save) each(nodes []*node, work func(*node)) {
+	if len(nodes) == 0 {
+		return
+	}
+	var others sync.WaitGroup
+	for _, n := range nodes[1:] {
+		others.Go(func() { work(n) })
+	}
+	work(nodes[0])
+	others.Wait()
+}
+
+// behind are the nodes that hold less than what is known by now.
+func (sv *save) behind() (nodes []*node) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	for _, a := range sv.acks {
+		if !a.record.Same(sv.known) {
+			nodes = append(nodes, a.node)
+		}
+	}
+	return nodes
+}
+
+// wait returns what the caller waits for.
+func (sv *save) wait(ctx context.Context) (store.Saved, error) {
+	timer := time.NewTimer(sv.s.opTimeout)
+	defer timer.Stop()
+	for late := false; ; {
+		if sv.ready(late) {
+			return sv.end()
+		}
+		select {
+		case <-sv.changed:
+		case <-timer.C:
+			late = true
+		case <-ctx.Done():
+			saved, err := sv.end()
+			if err != nil {
+				err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
+			}
+			return saved, err
+		}
+	}
+}
+
+// ready tells whether Save may return; late, that the operation timeout is over, so that any acknowledgement will do.
+func (sv *save) ready(late bool) bool {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if sv.finished || sv.fatal != nil {
+		return true
+	}
+	return len(sv.acks) > 0 && (late || sv.Wait == store.First && sv.settled)
+}
+
+func (sv *save) end() (store.Saved, error) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	return sv.result()
+}
+
+// result is the outcome so far; sv.mu is held.
+func (sv *save) result() (store.Saved, error) {
+	wanted := len(sv.fleet.nodes)
+	if sv.Copies > 0 {
+		wanted = min(sv.Copies, wanted)
+	}
+	saved := store.Saved{Node: sv.named(), Acks: len(sv.acks), Short: len(sv.acks) < wanted, Record: sv.known}
+	switch {
+	case sv.fatal != nil:
+		return saved, sv.fatal
+	case len(sv.acks) == 0:
+		return saved, store.ErrUnacknowledged
+	}
+	return saved, nil
+}
+
+// named is the node for the id: its own, or else the first of the order, of those that acknowledged.
+func (sv *save) named() string {
+	for _, n := range sv.order {
+		if slices.ContainsFunc(sv.acks, func(a ack) bool { return a.node == n }) {
+			return n.name
+		}
+	}
+	return ""
+}
+
+// stopped is what ended the write at every node, nil while it goes on.
+func (sv *save) stopped() error {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	return sv.fatal
+}
+
+func (sv *save) notify() {
+	select {
+	case sv.changed <- struct{}{}:
+	default:
+	}
+}
