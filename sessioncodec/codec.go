@@ -238,7 +238,7 @@ func checksum(bound, body []byte) uint32 {
 }
 
 func (c *Codec) release(s *scratch) {
-	if max(cap(s.payload), cap(s.body), cap(s.digest)) <= keepBytes {
+	if max(cap(s.payload), cap(s.body), cap(s.digest), cap(s.names)) <= keepBytes {
 		c.scratch.Put(s)
 	}
 }
