@@ -11,7 +11,7 @@ const envPrefix = "PILLION_"
 // foreign are names with our prefix that others make: Kubernetes, for a service called pillion or pillion-*, and the app's own.
 var foreign = regexp.MustCompile(`^PILLION_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)$|^PILLION_APP_KEY_FILE$`)
 
-// variables returns the PILLION_* variables by name.
+// variables returns the PILLION_* variables that are not empty, by name.
 func (l *loader) variables(environ []string) map[string]string {
 	env := map[string]string{}
 	known := []string{configEnv}
@@ -21,7 +21,7 @@ func (l *loader) variables(environ []string) map[string]string {
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		switch {
-		case !strings.HasPrefix(name, envPrefix), foreign.MatchString(name):
+		case value == "", !strings.HasPrefix(name, envPrefix), foreign.MatchString(name):
 		case slices.Contains(known, name):
 			env[name] = value
 		default:

@@ -68,7 +68,7 @@ func (l *loader) unknownFlags(rest []string) {
 	}
 	for i := 0; i < len(rest); i++ {
 		if !strings.HasPrefix(rest[i], "-") {
-			l.add(Mistake{Key: rest[i], Source: "argument", Text: "is not a flag"})
+			l.add(Mistake{Key: rest[i], Source: "argument", Text: "is not a flag; a value is written --NAME=VALUE"})
 			continue
 		}
 		name, _, hasValue := strings.Cut(strings.TrimLeft(rest[i], "-"), "=")

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/sha256"
+	"errors"
 	"os"
 
 	"github.com/spf13/viper"
@@ -102,7 +103,7 @@ func (l *loader) gather(args, environ []string) error {
 	v := viper.New()
 	sources := l.readYAML(v, fileName(flags, env))
 	for _, k := range allKeys {
-		if text := env[k.variable()]; text != "" {
+		if text, ok := env[k.variable()]; ok {
 			v.Set(k.name, k.split(text))
 			sources[k.name] = "env " + k.variable()
 		}
@@ -155,8 +156,8 @@ func reasons(err error) []string {
 	if err == nil {
 		return nil
 	}
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
 		return []string{err.Error()}
 	}
 	var all []string

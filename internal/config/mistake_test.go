@@ -40,7 +40,7 @@ func TestMistakes(t *testing.T) {
 	}{
 		{"unknown flag", "--sesion-idle=1m", []string{`--sesion-idle (flag): is unknown; did you mean --session-idle?`}},
 		{"unknown flags with values", "--nodes n1 --xyzzy", []string{`--nodes (flag): is unknown`, `--xyzzy (flag): is unknown`}},
-		{"stray word", "serve", []string{`serve (argument): is not a flag`}},
+		{"stray word", "serve", []string{`serve (argument): is not a flag; a value is written --NAME=VALUE`}},
 		{"flag without value", "--app", []string{`flags: flag needs an argument: --app`}},
 		{"given twice", "--listen=:1 --listen=:2", []string{`listen (flag --listen): is given 2 times and takes one value; for example :8080`}},
 		{"durations", "--session-idle=30 --lock-wait=-1s --commit-timeout=0s", []string{

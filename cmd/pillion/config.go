@@ -1,0 +1,109 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pillion-proxy/pillion/internal/config"
+)
+
+func newConfigCommand(e env) *cobra.Command {
+	cmd := group(&cobra.Command{
+		Use:     "config",
+		Short:   "Check and explain settings, make keys",
+		Example: "  pillion config check --config /etc/pillion.yaml",
+	})
+	cmd.AddCommand(newConfigCheckCommand(e), newConfigPrintCommand(e), newConfigReferenceCommand(e), newConfigKeyCommand(e))
+	return cmd
+}
+
+func newConfigCheckCommand(e env) *cobra.Command {
+	return takesConfig(&cobra.Command{
+		Use:     "check [flags]",
+		Short:   "Report every mistake in the settings, and start nothing",
+		Example: "  pillion config check --config /etc/pillion.yaml\n  PILLION_CONFIG=/etc/pillion.yaml pillion config check --sticky=false",
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := config.Load(args, e.environ)
+			if err != nil {
+				return err
+			}
+			for _, text := range c.Warnings() {
+				fmt.Fprintf(e.stderr, "warning: %s\n", text)
+			}
+			mode := "shared"
+			if c.Sticky {
+				mode = "sticky"
+			}
+			fmt.Fprintf(e.stdout, "settings are right: app %s, %s, %d nodes, hash %s\n", c.App, mode, len(c.Ring.Nodes), c.Hash())
+			return nil
+		},
+	})
+}
+
+func newConfigPrintCommand(e env) *cobra.Command {
+	return takesConfig(&cobra.Command{
+		Use:     "print [flags]",
+		Short:   "Print the settings in force as a file, with the source of each",
+		Example: "  pillion config print --config /etc/pillion.yaml",
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := config.Load(args, e.environ)
+			if err != nil {
+				return err
+			}
+			return c.Print(e.stdout)
+		},
+	})
+}
+
+func newConfigReferenceCommand(e env) *cobra.Command {
+	return &cobra.Command{
+		Use:     "reference",
+		Short:   "Print what every setting means, as Markdown",
+		Example: "  pillion config reference | less",
+		Args:    arguments(0, 0, "no argument"),
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprint(e.stdout, config.Reference())
+			return err
+		},
+	}
+}
+
+func newConfigKeyCommand(e env) *cobra.Command {
+	return &cobra.Command{
+		Use:     "key FILE",
+		Short:   "Make a file with a new random key",
+		Long:    "Make a file with a new random key for keys or app_auth.keys. Only its owner may read it; a file that exists is never overwritten.",
+		Example: "  pillion config key /etc/pillion/1.key",
+		Args:    arguments(1, 1, "one FILE"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := writeKey(args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintf(e.stdout, "wrote %[1]s; name it in the settings: keys: [{id: 1, file: %[1]s, use: seal}]\n", args[0])
+			return nil
+		},
+	}
+}
+
+func writeKey(path string) error {
+	var secret [32]byte
+	rand.Read(secret[:]) // never fails
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return hinted{fmt.Errorf("%s exists, and a key that is overwritten ends every session it sealed", path), "choose another name, or remove the file first"}
+	}
+	if err != nil {
+		return fmt.Errorf("making a key file: %w", err)
+	}
+	_, err = fmt.Fprintln(f, hex.EncodeToString(secret[:]))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("making a key file: %w", errors.Join(err, os.Remove(path)))
+	}
+	return nil
+}
