@@ -88,7 +88,7 @@ func (n *node) connect(ctx context.Context) (net.Conn, error) {
 // greet authenticates and reads the canary, by a client that has this connection alone: so no second reader of the protocol is
 // needed, and no reply is left unread in its buffer.
 func (n *node) greet(conn net.Conn) (mark, error) {
-	c := memcache.NewFromSelector(endpoint(n.address))
+	c := memcache.NewFromSelector(&endpoint{n.address})
 	c.Timeout = n.s.opTimeout
 	c.DialContext = func(context.Context, string, string) (net.Conn, error) {
 		if conn == nil {

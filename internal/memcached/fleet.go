@@ -9,9 +9,10 @@ import (
 
 // fleet is one configuration of the ring.
 type fleet struct {
-	nodes  []ring.Node
-	byName map[string]*node
-	stops  map[string]context.CancelFunc // of the watchers; the store's mu guards it
+	nodes   []ring.Node
+	members []*node // of nodes, in the same order
+	byName  map[string]*node
+	stops   map[string]context.CancelFunc // of the watchers; the store's mu guards it
 }
 
 // inOrder turns an order of the ring into nodes, without those that are down.
@@ -29,6 +30,26 @@ func (f *fleet) inOrder(order []ring.Node) []*node {
 func (f *fleet) holders(key, first string, copies int) []*node {
 	nodes := f.inOrder(ring.WriteOrder(f.nodes, key, first))
 	return nodes[:min(copies, len(nodes))]
+}
+
+// keeps tells whether the lives that r names as its copies' go on, on as many nodes as are up and shall hold it. It is the whole check
+// of a load that reads one copy, and asks no node.
+func (f *fleet) keeps(r *sessioncodec.Record, copies int) bool {
+	up, kept := 0, 0
+	for _, n := range f.members {
+		if n.down.Load() {
+			continue
+		}
+		up++
+		life := n.now.Load().mark.Load().short()
+		if life == 0 {
+			return true // not met yet: nothing is known of it
+		}
+		if life == r.Life1 || life == r.Life2 {
+			kept++
+		}
+	}
+	return kept >= min(copies, up)
 }
 
 // lives are those of the nodes that hold the first and the second copy, as a blob's header names them; 0 is unknown or none.

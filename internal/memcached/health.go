@@ -120,12 +120,12 @@ func (n *node) fall(err error, soft bool) {
 func (s *Store) mayFall() bool {
 	f := s.fleet.Load()
 	down := 0
-	for _, n := range f.byName {
+	for _, n := range f.members {
 		if n.soft.Load() {
 			down++
 		}
 	}
-	most := min(len(f.nodes)-1, max(1, (len(f.nodes)-1)/2))
+	most := min(len(f.members)-1, max(1, (len(f.members)-1)/2))
 	return down < most
 }
 

@@ -65,22 +65,21 @@ func (l *load) found(answers []answer) store.Found {
 	return f
 }
 
-// short tells whether a node that shall hold a copy is known to lack it: it said so, or has another life than the one that a copy
-// names as its neighbour's.
+// short tells whether a node that shall hold a copy is known to lack it: it said so, or the life that a copy names as its
+// neighbour's is over.
 func (l *load) short(answers []answer, joined *sessioncodec.Record) bool {
-	holders := l.fleet.holders(l.key, l.id.Node, l.s.copies)
-	lives := livesOf(holders)
 	for _, a := range answers {
-		if a.record != nil && !lives.in(a.record) {
+		if a.record != nil && !l.fleet.keeps(a.record, l.s.copies) {
 			return true
 		}
-		for _, holder := range holders {
-			if a.node == holder && a.err == nil && !joined.Same(a.record) {
-				return true
-			}
-		}
 	}
-	return false
+	if len(answers) == 1 {
+		return false
+	}
+	holders := l.fleet.holders(l.key, l.id.Node, l.s.copies)
+	return slices.ContainsFunc(answers, func(a answer) bool {
+		return a.err == nil && !joined.Same(a.record) && slices.Contains(holders, a.node)
+	})
 }
 
 // missed judges answers none of which has a record. A miss is not an absence: the session is absent when every node said so, or
@@ -145,8 +144,7 @@ func (s *Store) read(n *node, key string) answer {
 // readAll asks every node that is not among the known answers, all at once.
 func (s *Store) readAll(ctx context.Context, f *fleet, key string, known []answer) []answer {
 	var nodes []*node
-	for _, configured := range f.nodes {
-		n := f.byName[configured.Name]
+	for _, n := range f.members {
 		if !slices.ContainsFunc(known, func(a answer) bool { return a.node == n }) {
 			nodes = append(nodes, n)
 		}

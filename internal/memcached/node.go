@@ -53,7 +53,7 @@ func newNode(s *Store, name, address string) *node {
 }
 
 func (n *node) newLife(m *mark) *life {
-	l := &life{generation: n.s.generations.Add(1), client: memcache.NewFromSelector(endpoint(n.address))}
+	l := &life{generation: n.s.generations.Add(1), client: memcache.NewFromSelector(&endpoint{n.address})}
 	l.mark.Store(m)
 	l.client.Timeout = n.s.opTimeout
 	l.client.MaxIdleConns = inFlight
@@ -168,9 +168,9 @@ func (n *node) enter() bool {
 func (n *node) leave() { <-n.slots }
 
 // endpoint is a selector of one address. It hands out the configured text, so that each dial resolves the name anew.
-type endpoint string
+type endpoint struct{ address string }
 
-func (e endpoint) PickServer(string) (net.Addr, error) { return e, nil }
-func (e endpoint) Each(f func(net.Addr) error) error   { return f(e) }
-func (e endpoint) Network() string                     { return "memcached" }
-func (e endpoint) String() string                      { return string(e) }
+func (e *endpoint) PickServer(string) (net.Addr, error) { return e, nil }
+func (e *endpoint) Each(f func(net.Addr) error) error   { return f(e) }
+func (e *endpoint) Network() string                     { return "memcached" }
+func (e *endpoint) String() string                      { return e.address }

@@ -47,8 +47,6 @@ var resultNames = [...]string{"ok", "miss", "conflict", "timeout", "refused", "e
 func (r result) answered() bool { return r <= conflict || r == denied }
 
 func resultOf(err error) result {
-	var slow *memcache.ConnectTimeoutError
-	var network net.Error
 	switch {
 	case err == nil:
 		return done
@@ -58,6 +56,14 @@ func resultOf(err error) result {
 		return conflict
 	case errors.Is(err, errNewLife):
 		return renewed
+	}
+	return failureOf(err)
+}
+
+func failureOf(err error) result {
+	var slow *memcache.ConnectTimeoutError
+	var network net.Error
+	switch {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH),
 		errors.Is(err, os.ErrNotExist): // the last for a Unix socket
 		return refused

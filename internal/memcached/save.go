@@ -28,7 +28,7 @@ func (s *Store) Save(ctx context.Context, id ring.ID, w store.Write) (store.Save
 func (s *Store) SaveKey(ctx context.Context, key, first string, w store.Write) (store.Saved, error) {
 	f := s.fleet.Load()
 	sv := &save{
-		Write: w, s: s, fleet: f, key: key, first: first,
+		Write: w, s: s, fleet: f, key: key,
 		order: f.inOrder(ring.WriteOrder(f.nodes, key, first)), changed: make(chan struct{}, 1),
 	}
 	s.tasks.Go(sv.run)
@@ -41,7 +41,6 @@ type save struct {
 	s       *Store
 	fleet   *fleet
 	key     string
-	first   string
 	order   []*node // those that were up at the begin, in writing order
 	changed chan struct{}
 

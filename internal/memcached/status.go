@@ -17,9 +17,8 @@ type Status struct {
 func (s *Store) Nodes() []Status {
 	f := s.fleet.Load()
 	out := make([]Status, 0, len(f.nodes))
-	for _, configured := range f.nodes {
-		n := f.byName[configured.Name]
-		st := Status{Name: n.name, Address: n.address, State: n.state(), Local: configured.Local, Seen: time.Unix(0, n.seen.Load())}
+	for i, n := range f.members {
+		st := Status{Name: n.name, Address: n.address, State: n.state(), Local: f.nodes[i].Local, Seen: time.Unix(0, n.seen.Load())}
 		if m := n.now.Load().mark.Load(); m != nil {
 			st.Born = m.born()
 		}

@@ -125,6 +125,7 @@ func (s *Store) SetNodes(nodes []ring.Node) error {
 			kept = newNode(s, n.Name, n.Address)
 		}
 		next.byName[n.Name] = kept
+		next.members = append(next.members, kept)
 	}
 	s.fleet.Store(next)
 	for name, n := range old.byName {
@@ -175,7 +176,7 @@ func (s *Store) Close() {
 		s.stop()
 	}
 	s.tasks.Wait()
-	for _, n := range s.fleet.Load().byName {
+	for _, n := range s.fleet.Load().members {
 		n.close()
 	}
 }
@@ -189,7 +190,7 @@ func (s *Store) Place() string {
 
 // Reachable tells whether any node has answered since the store was made.
 func (s *Store) Reachable() bool {
-	for _, n := range s.fleet.Load().byName {
+	for _, n := range s.fleet.Load().members {
 		if n.now.Load().mark.Load() != nil {
 			return true
 		}

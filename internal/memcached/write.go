@@ -56,7 +56,7 @@ func (sv *save) tryWrite(n *node, rewrite bool) error {
 		if err != nil {
 			return err
 		}
-		holding := livesOf(sv.fleet.holders(sv.key, sv.first, sv.s.copies))
+		holding := livesOf(sv.order[:min(len(sv.order), sv.s.copies)])
 		if held.record != nil && next.Same(held.record) && holding.in(held.record) {
 			sv.acknowledge(n, next)
 			return nil
