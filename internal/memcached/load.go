@@ -160,7 +160,7 @@ func (s *Store) readAll(ctx context.Context, f *fleet, key string, known []answe
 
 // open unseals a blob. One that does not open is no copy, never an error page; a later write may replace it.
 func (s *Store) open(n *node, key string, blob []byte) *sessioncodec.Record {
-	r, err := s.codec.Open(key, blob)
+	r, err := s.codec.Load().Open(key, blob)
 	if err != nil {
 		s.metrics.BlobsRejected.WithLabelValues(sessioncodec.Class(err)).Inc()
 		s.log.Error("stored session does not open; it counts as missing", "node", n.name, "ref", refOf(key), "err", err)

@@ -55,7 +55,7 @@ type Options struct {
 // Store is a ring of nodes. It is safe for concurrent use.
 type Store struct {
 	space      string
-	codec      *sessioncodec.Codec
+	codec      atomic.Pointer[sessioncodec.Codec]
 	copies     int
 	opTimeout  time.Duration
 	touchSlack time.Duration
@@ -85,7 +85,7 @@ func New(o Options) (*Store, error) {
 		return nil, errors.New("memcached: a store needs a codec and a space")
 	}
 	s := &Store{
-		space: o.Space, codec: o.Codec, copies: o.Copies, opTimeout: o.OpTimeout, touchSlack: o.TouchSlack, dial: o.Dial,
+		space: o.Space, copies: o.Copies, opTimeout: o.OpTimeout, touchSlack: o.TouchSlack, dial: o.Dial,
 		auth: o.Auth, tls: o.TLS, random: o.Random, metrics: o.Metrics, log: o.Log, newLife: o.NewLife,
 	}
 	if s.copies == 0 {
@@ -106,9 +106,13 @@ func New(o Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.SetCodec(o.Codec)
 	s.fleet.Store(&fleet{})
 	return s, s.SetNodes(o.Nodes)
 }
+
+// SetCodec makes codec seal and open blobs from now on, after a change of keys.
+func (s *Store) SetCodec(codec *sessioncodec.Codec) { s.codec.Store(codec) }
 
 // SetNodes makes nodes the ring from now on. A node whose name and address stay keeps its connections and its health.
 func (s *Store) SetNodes(nodes []ring.Node) error {

@@ -156,7 +156,7 @@ func (sv *save) seal(r *sessioncodec.Record, holding lives) ([]byte, error) {
 	}
 	labelled := *r
 	labelled.Life1, labelled.Life2 = holding[0], holding[1]
-	sealed, err := sv.s.codec.Seal(sv.key, &labelled)
+	sealed, err := sv.s.codec.Load().Seal(sv.key, &labelled)
 	if err != nil {
 		return nil, err
 	}
