@@ -11,7 +11,7 @@ type key struct {
 	binding
 }
 
-// shape says how many values a key takes, and how flags and variables separate them.
+// shape says how many values a key takes, and how a text separates them.
 type shape uint8
 
 const (
@@ -68,7 +68,7 @@ func (k key) sample() string {
 
 func (k key) isBool() bool { return k.unit == boolUnit }
 
-// split separates the values in one flag or variable.
+// split separates the values in the text of a flag, a variable or the file.
 func (k key) split(text string) []string {
 	if k.shape == one {
 		return []string{text}

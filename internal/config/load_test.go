@@ -83,6 +83,8 @@ memory_limit: 1GiB
 			want: func(c *Config) { c.Sticky, c.Space, c.Ring.LocalNodes = false, "site", Locals{} }},
 		{name: "Kubernetes", args: minimal, env: []string{"PILLION_SERVICE_HOST=10.0.0.1", "PILLION_PORT=tcp://10.0.0.1:80", "PILLION_PORT_80_TCP_ADDR=10.0.0.1",
 			"PILLION_FRONT_SERVICE_PORT_HTTP=80", "PILLION_APP_KEY_FILE=/k"}, want: func(*Config) {}},
+		{name: "a text for a list", args: minimal[:2], yaml: "ring:\n  nodes: n1=10.100.0.20:11211, n2=10.100.0.21:11211\nsession:\n  ignore: |\n    ^/a,b\n    ^/c\n",
+			ignore: []string{"^/a,b", "^/c"}, want: func(*Config) {}},
 		{name: "empty section and key", args: minimal, yaml: "ring:\nroute:\n", want: func(*Config) {}},
 	}
 	for _, tc := range cases {

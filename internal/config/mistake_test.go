@@ -139,7 +139,7 @@ func TestMissing(t *testing.T) {
 
 // TestMistakesOfAllSources: everything at once, with where it came from.
 func TestMistakesOfAllSources(t *testing.T) {
-	path := write(t, "p.yaml", "app: shop\nring:\n  node: n1=h:1\n  nodes: n1=h:1\nsesion: {idle: 5m}\nsession: 1\nlisten: [a]\nadmin: {a: 1}\nlock_wait: 5\n")
+	path := write(t, "p.yaml", "app: shop\nring:\n  node: n1=h:1\n  nodes: [n1]\nsesion: {idle: 5m}\nsession: 1\nlisten: [a]\nadmin: {a: 1}\nlock_wait: 5\n")
 	compare(t, mistakes(t, []string{"--config", path, "--copys=1"}, []string{"PILLION_UPSTREAM=x", "PILLION_SESSION_IDEL=5m"}), []string{
 		`--copys (flag): is unknown; did you mean --copies?`,
 		`PILLION_SESSION_IDEL (env): is unknown; did you mean PILLION_SESSION_IDLE?`,
@@ -148,8 +148,8 @@ func TestMistakesOfAllSources(t *testing.T) {
 		`session (` + path + `:6): is a section: write its keys below it, indented`,
 		`listen (` + path + `:7): takes one value, not a list`,
 		`admin (` + path + `:8): takes a value, not keys below it`,
-		`ring.nodes (` + path + `:4): takes a list: [n1=h:1], or a line with - for each`,
 		`upstream (env PILLION_UPSTREAM): "x" begins with neither http:// nor unix:; for example http://127.0.0.1:3000`,
+		`ring.nodes (` + path + `:4): "n1" is no node: NAME=HOST:PORT; for example n1=10.100.0.20:11211`,
 		`lock_wait (` + path + `:9): "5" is no duration: a number with ms, s, m or h; for example 1s`,
 	})
 }

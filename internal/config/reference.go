@@ -25,8 +25,8 @@ keys:
 
 - Unknown keys, flags and variables are mistakes, and so is a key given twice. All mistakes are reported at once;
   ` + "`pillion config check`" + ` reports them without starting anything, and ` + "`pillion config print`" + ` shows what is in force and who said it.
-- Lists: a YAML list, a repeated flag, or a flag or variable with values separated by newlines or commas. Regexes and ` + "`keys`" + `
-  entries contain commas, so only newlines separate those. A list replaces the list of a weaker source.
+- Lists: a YAML list, a repeated flag, or one text with the values separated by newlines or commas. Regexes and ` + "`keys`" + ` entries
+  contain commas, so only newlines separate those. A list replaces the list of a weaker source.
 - Durations are numbers with ` + "`ms`, `s`, `m` or `h`" + `; sizes are whole numbers of bytes, or with ` + "`KiB`, `MiB` or `GiB`" + `.
 - An empty variable counts as not set. Variables that Kubernetes makes for a service called ` + "`pillion`" + ` are passed over.
 - Relative paths start at the working directory.

@@ -117,10 +117,7 @@ func texts(k key, value any) ([]string, error) {
 	case map[string]any:
 		return nil, errors.New("takes a value, not keys below it")
 	default:
-		if k.shape != one {
-			return nil, fmt.Errorf("takes a list: [%v], or a line with - for each", value)
-		}
-		return []string{fmt.Sprint(value)}, nil
+		return k.split(fmt.Sprint(value)), nil
 	}
 }
 
