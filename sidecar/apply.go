@@ -81,7 +81,7 @@ func (h *Handler) relabel(id ring.ID, node string) ring.ID {
 	if node != "" {
 		id.Node = node
 	}
-	return h.opts.Keys.Sign(id)
+	return h.keys.Load().Sign(id)
 }
 
 func (h *Handler) count(event string) { h.opts.Metrics.Sessions.WithLabelValues(event).Inc() }

@@ -25,8 +25,8 @@ type Handler struct {
 	background *background
 	touch      time.Duration
 	ignore     atomic.Pointer[[]*regexp.Regexp]
+	keys       atomic.Pointer[ring.Keys]
 	renewed    chan struct{} // a node has a new life
-	draining   atomic.Bool
 }
 
 // keeper is what differs between the two modes.
@@ -71,6 +71,7 @@ func New(opts Options) *Handler {
 		}),
 	}
 	h.SetIgnore(opts.Ignore)
+	h.SetKeys(opts.Keys)
 	if opts.Sticky {
 		h.keeper = &sticky{h: h, table: newTable(opts.MemoryLimit, opts.Metrics)}
 	} else {
@@ -81,6 +82,9 @@ func New(opts Options) *Handler {
 
 // SetIgnore replaces session.ignore.
 func (h *Handler) SetIgnore(paths []*regexp.Regexp) { h.ignore.Store(&paths) }
+
+// SetKeys replaces the keys that sign and verify ids.
+func (h *Handler) SetKeys(keys *ring.Keys) { h.keys.Store(keys) }
 
 // Request strips what a client may not send, finds its session and hands it to the app.
 func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
@@ -94,7 +98,7 @@ func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
 		h.opts.Metrics.Requests.WithLabelValues("ignored").Inc()
 		return h.opts.Upstream, nil
 	}
-	if id, ok := readID(values, h.opts.Keys, h.opts.Lifetime, h.opts.Metrics); ok {
+	if id, ok := readID(values, h.keys.Load(), h.opts.Lifetime, h.opts.Metrics); ok {
 		v.id, v.shown = id, id.String()
 		if err := h.locate(x.Context, v, &x.Request); err != nil {
 			v.release()

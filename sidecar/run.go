@@ -3,6 +3,8 @@ package sidecar
 import (
 	"context"
 	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
 )
 
 // Run does the engine's background work until ctx ends.
@@ -45,4 +47,27 @@ func (h *Handler) Flush(ctx context.Context) {
 		}
 	}
 	h.background.flush(ctx)
+}
+
+// InMemory is the number of sessions in memory.
+func (h *Handler) InMemory() int {
+	if k, ok := h.keeper.(*sticky); ok {
+		return len(k.table.all())
+	}
+	return 0
+}
+
+// Forget drops a session from memory by its ref, after an operator ended it in the ring; it tells whether it was there.
+func (h *Handler) Forget(ref string) bool {
+	k, ok := h.keeper.(*sticky)
+	if !ok {
+		return false
+	}
+	for _, s := range k.table.all() {
+		if ring.Ref(h.opts.Space, s.random) == ref {
+			k.forget(s.random)
+			return true
+		}
+	}
+	return false
 }

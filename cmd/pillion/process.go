@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/pillion-proxy/pillion/internal/admin"
+	"github.com/pillion-proxy/pillion/internal/config"
+	"github.com/pillion-proxy/pillion/internal/memcached"
+	"github.com/pillion-proxy/pillion/internal/metrics"
+	"github.com/pillion-proxy/pillion/internal/reverseproxy"
+	"github.com/pillion-proxy/pillion/sidecar"
+)
+
+// process is one running sidecar: its parts, and what the admin listener asks about it.
+type process struct {
+	started  time.Time
+	host     string
+	route    string
+	log      *slog.Logger
+	registry *prometheus.Registry
+	metrics  *metrics.Metrics
+	current  func() *config.Config
+
+	store   *memcached.Store
+	handler *sidecar.Handler
+	engine  *reverseproxy.Engine
+
+	data, admin, api       net.Listener
+	adminServer, apiServer *http.Server
+
+	appUp    atomic.Bool
+	draining atomic.Bool
+}
+
+func newProcess(c *config.Config, log *slog.Logger) (*process, error) {
+	p := &process{started: time.Now(), host: c.Host, log: log, registry: prometheus.NewRegistry()}
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.metrics = metrics.New(p.registry)
+	p.adminServer = &http.Server{ReadHeaderTimeout: 10 * time.Second}
+	p.apiServer = &http.Server{ReadHeaderTimeout: 10 * time.Second}
+	if p.host == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, err
+		}
+		p.host = host
+	}
+	return p, nil
+}
+
+// wireSessions builds the ring, the session engine over it and the HTTP engine over that.
+func (p *process) wireSessions(c *config.Config) error {
+	if p.route = c.Route; p.route == "" {
+		p.route = config.RouteFor(p.host, p.data.Addr().(*net.TCPAddr).Port)
+	}
+	nodes, err := ringNodes(c, p.host)
+	if err != nil {
+		return err
+	}
+	codec, err := blobCodec(c)
+	if err != nil {
+		return err
+	}
+	stored, err := storeOptions(c, nodes, codec, p.metrics, p.log)
+	if err != nil {
+		return err
+	}
+	stored.NewLife = func(node string) { p.handler.NewLife(node) }
+	if p.store, err = memcached.New(stored); err != nil {
+		return err
+	}
+	sessions, err := sessionOptions(c, p.route, p.metrics, p.log)
+	if err != nil {
+		return err
+	}
+	if sessions.Keys, err = idKeys(c); err != nil {
+		return err
+	}
+	sessions.Store = p.store
+	p.handler = sidecar.New(sessions)
+
+	served := engineOptions(c, p.metrics, p.log)
+	served.Handler = p.handler
+	served.Health = func() bool { blocked, _ := p.Ready(); return len(blocked) == 0 }
+	if served.TLS, err = clientTLS(p.current); err != nil {
+		return err
+	}
+	p.engine = reverseproxy.New(served)
+	return nil
+}
+
+func (p *process) close() {
+	for _, l := range []net.Listener{p.data, p.admin, p.api} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	if p.store != nil {
+		p.store.Close()
+	}
+}
+
+// warn says at start what the operator should know.
+func (p *process) warn(c *config.Config) {
+	if len(c.Keys) == 0 {
+		p.log.Warn("no keys are configured: session ids can be forged and sessions in memcached are readable; make one with 'pillion config key FILE'")
+	}
+	if c.Sticky {
+		p.log.Warn("sticky mode needs a sticky front: sidecars do not ask each other, so two that get requests of one session at once can both own it")
+	}
+	p.log.Info("serving", "app", c.App, "route", p.route, "listen", p.data.Addr().String(), "admin", p.admin.Addr().String(), "sticky", c.Sticky)
+}
+
+// reload applies the settings that can change while serving.
+func (p *process) reload(change config.Change, level *slog.LevelVar) {
+	if len(change.Restart) > 0 {
+		p.log.Warn("settings changed that need a restart", "keys", change.Restart)
+	}
+	c := change.New
+	nodes, err := ringNodes(c, p.host)
+	if err == nil {
+		err = p.store.SetNodes(nodes)
+	}
+	if err == nil {
+		err = p.rekey(c)
+	}
+	if err != nil {
+		p.metrics.ConfigReloads.WithLabelValues("rejected").Inc()
+		p.log.Error("the new configuration could not be applied", "error", err)
+		return
+	}
+	p.handler.SetIgnore(c.Session.Ignore)
+	p.engine.SetLimits(reverseproxy.Limits(c.Limits))
+	level.Set(c.Log.Level)
+	p.metrics.ConfigReloads.WithLabelValues("ok").Inc()
+	p.log.Info("configuration reloaded", "keys", change.Applied)
+}
+
+func (p *process) rekey(c *config.Config) error {
+	keys, err := idKeys(c)
+	if err != nil {
+		return err
+	}
+	codec, err := blobCodec(c)
+	if err != nil {
+		return err
+	}
+	p.store.SetCodec(codec)
+	p.handler.SetKeys(keys)
+	return nil
+}
+
+// Ready tells whether fronts should send visitors here. Ring trouble after the first contact only degrades: every sidecar sees it, and
+// the whole fleet would leave at once.
+func (p *process) Ready() (blocked, degraded []string) {
+	if p.draining.Load() {
+		blocked = append(blocked, "draining")
+	}
+	if !p.appUp.Load() {
+		blocked = append(blocked, "the app does not accept connections")
+	}
+	if !p.current().Sticky && !p.store.Reachable() {
+		blocked = append(blocked, "no session node has answered yet")
+	}
+	for _, n := range p.store.Nodes() {
+		if n.State != memcached.Up {
+			degraded = append(degraded, "node "+n.Name+" is "+n.State.String())
+		}
+	}
+	return blocked, degraded
+}
+
+// Status is what /status shows.
+func (p *process) Status() admin.Report {
+	c := p.current()
+	r := admin.Report{
+		Version: version(), App: c.App, Space: c.Space, Route: p.route, Mode: map[bool]string{true: "sticky", false: "shared"}[c.Sticky],
+		Started: p.started, Uptime: time.Since(p.started).Round(time.Second).String(), Sessions: p.handler.InMemory(), ConfigHash: c.Hash(),
+	}
+	for _, n := range p.store.Nodes() {
+		r.Ring = append(r.Ring, admin.Node{Name: n.Name, Address: n.Address, State: n.State.String(), Local: n.Local, LastError: n.Error})
+	}
+	for _, k := range c.Keys {
+		r.Keys = append(r.Keys, admin.Key{ID: k.ID, Use: map[bool]string{true: "seal", false: "open"}[k.Seal]})
+	}
+	return r
+}
+
+// appCheck is how often the app is asked whether it accepts connections.
+const appCheck = time.Second
+
+// watchApp keeps appUp true while the app accepts connections.
+func (p *process) watchApp(ctx context.Context, network, address string) {
+	tick := time.NewTicker(appCheck)
+	defer tick.Stop()
+	for {
+		conn, err := net.DialTimeout(network, address, appCheck)
+		if err == nil {
+			_ = conn.Close()
+		}
+		p.appUp.Store(err == nil)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pillion-proxy/pillion/internal/config"
+)
+
+// sessionTimeout covers a ring whose nodes do not answer.
+const sessionTimeout = 5 * time.Second
+
+func newSessionCommand(e env) *cobra.Command {
+	cmd := group(&cobra.Command{
+		Use:   "session",
+		Short: "Look at one session, or end it",
+		Long: "A session is named by its ref, the public name in logs and in Pillion-Meta. An id is a secret: it is read from standard input\n" +
+			"only, so that it lands in no shell history and no process list. The commands ask a running sidecar's admin address.",
+		Example: "  pillion session show k3Jx9wQ2mB7sYtE0aVfLzR5uHcN8oPdi\n  pillion session destroy < id",
+	})
+	cmd.AddCommand(
+		newSessionVerb(e, "show", "Show where a session's copies lie, without its values"),
+		newSessionVerb(e, "destroy", "End a session on every node, and tell its home if that is the sidecar asked"))
+	return cmd
+}
+
+func newSessionVerb(e env, verb, short string) *cobra.Command {
+	var file, address string
+	cmd := &cobra.Command{
+		Use: verb + " [REF]", Short: short,
+		Example: "  pillion session " + verb + " REF\n  pillion session " + verb + " --admin 127.0.0.1:9901 < id",
+		Args:    arguments(0, 1, "one ref, or an id on standard input"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := sessionName(args, e.stdin)
+			if err != nil {
+				return usageError{cmd, err}
+			}
+			var given []string
+			for flag, value := range map[string]string{"config": file, "admin": address} {
+				if value != "" {
+					given = append(given, "--"+flag+"="+value)
+				}
+			}
+			at, token, err := config.Admin(given, e.environ)
+			if err != nil {
+				return err
+			}
+			return askSession(cmd.Context(), at, token, verb, name, e.stdout)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "the sidecar's `file`")
+	cmd.Flags().StringVar(&address, "admin", "", "the sidecar's admin `address`")
+	return cmd
+}
+
+// sessionName is the body that names the session.
+func sessionName(args []string, stdin io.Reader) (map[string]string, error) {
+	if len(args) == 1 {
+		if strings.ContainsRune(args[0], '.') || len(args[0]) > 32 {
+			return nil, errors.New("that looks like a session id: give ids on standard input only")
+		}
+		return map[string]string{"ref": args[0]}, nil
+	}
+	text, err := io.ReadAll(io.LimitReader(stdin, 4<<10))
+	if err != nil {
+		return nil, err
+	}
+	id := strings.TrimSpace(string(text))
+	if id == "" {
+		return nil, errors.New("give a ref, or an id on standard input")
+	}
+	return map[string]string{"id": id}, nil
+}
+
+// askSession posts to the admin listener and prints what it says.
+func askSession(ctx context.Context, address, token, verb string, name map[string]string, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
+	defer cancel()
+	base, err := adminURL(address)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(name)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/session/"+verb, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Do(request)
+	if err != nil {
+		return hinted{fmt.Errorf("session %s: %w", verb, err), "is the sidecar running? --admin names its admin address"}
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("session %s: %w", verb, err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("session %s: %s: %s", verb, answer.Status, strings.Join(strings.Fields(string(text)), " "))
+	}
+	_, err = out.Write(text)
+	return err
+}

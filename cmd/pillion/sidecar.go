@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pillion-proxy/pillion/internal/admin"
+	"github.com/pillion-proxy/pillion/internal/api"
+	"github.com/pillion-proxy/pillion/internal/config"
+)
+
+// flushWithin bounds what a leaving sidecar waits for: requests under way, then writes still owed to the ring.
+const flushWithin = 10 * time.Second
+
+func newSidecarCommand(e env) *cobra.Command {
+	return takesConfig(&cobra.Command{
+		Use:   "sidecar",
+		Short: "Run beside an app: find, hand over and keep its sessions",
+		Example: "  pillion sidecar --app shop --upstream http://127.0.0.1:3000 --ring-nodes n1=10.100.0.20:11211 --ring-nodes n2=10.100.0.21:11211 \\\n" +
+			"      --keys id=1,file=/etc/pillion/key-1,use=seal\n  pillion sidecar --config /etc/pillion.yaml",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := config.Load(args, e.environ)
+			if err != nil {
+				return err
+			}
+			return runSidecar(cmd.Context(), c, args, e)
+		},
+	})
+}
+
+// runSidecar wires the packages bottom-up, serves until ctx ends, and takes them down in reverse: first leave the fronts, then finish the
+// requests, then bring what memory still owes to the ring.
+func runSidecar(ctx context.Context, c *config.Config, args []string, e env) error {
+	level := new(slog.LevelVar)
+	level.Set(c.Log.Level)
+	log := slog.New(slog.NewJSONHandler(e.stderr, &slog.HandlerOptions{Level: level}))
+	p, err := newProcess(c, log)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	watcher := config.NewWatcher(c, args, e.environ,
+		func(change config.Change) { p.reload(change, level) },
+		func(err error) {
+			p.metrics.ConfigReloads.WithLabelValues("rejected").Inc()
+			log.Error("the new configuration is wrong; the old one stays", "error", err)
+		})
+	p.current = watcher.Current
+	if err := p.open(c); err != nil {
+		return err
+	}
+
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	p.store.Start(work)
+	var background sync.WaitGroup
+	background.Go(func() { p.handler.Run(work) })
+	background.Go(func() { watcher.Run(work) })
+	background.Go(func() { onHangup(work, watcher.Reload) })
+	background.Go(func() { p.watchApp(work, c.Upstream.Network, c.Upstream.Address) })
+	defer background.Wait()
+	defer stop()
+
+	p.warn(c)
+	failed := p.serve()
+	fmt.Fprintf(e.stdout, "listening on %s\nadmin on %s\n", p.data.Addr(), p.admin.Addr())
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	p.drain(c.DrainLinger)
+	return nil
+}
+
+// open takes the addresses, all of them before any is served, so that a port in use is a clear end and no half start.
+func (p *process) open(c *config.Config) (err error) {
+	for _, l := range []struct {
+		key, address string
+		listener     *net.Listener
+	}{{"listen", c.Listen, &p.data}, {"admin", c.Admin, &p.admin}, {"api.listen", c.API.Listen, &p.api}} {
+		if l.address == "" {
+			continue
+		}
+		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
+			return hinted{fmt.Errorf("%s: %w", l.key, err), "another process may have the port; port 0 takes a free one"}
+		}
+	}
+	token, err := c.AdminToken()
+	if err != nil {
+		return err
+	}
+	if err := p.wireSessions(c); err != nil {
+		return err
+	}
+	p.adminServer.Handler = admin.New(admin.Options{
+		Listener: p.admin.Addr(), Hosts: c.AdminHosts, Token: token,
+		Readiness: p, Status: p, Sessions: p.operator(), Metrics: p.registry,
+	})
+	p.apiServer.Handler = api.New(p.handler)
+	return nil
+}
+
+// serve starts all listeners; the first that fails says why.
+func (p *process) serve() <-chan error {
+	failed := make(chan error, 3)
+	report := func(what string, err error) {
+		if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			failed <- fmt.Errorf("serve %s: %w", what, err)
+		}
+	}
+	go func() { report("data", p.engine.Serve(p.data)) }()
+	go func() { report("admin", p.adminServer.Serve(p.admin)) }()
+	if p.api != nil {
+		go func() { report("api", p.apiServer.Serve(p.api)) }()
+	}
+	return failed
+}
+
+// drain leaves: the health path says no, fronts get the time to see it, then no connection is accepted and what is under way is finished.
+func (p *process) drain(linger time.Duration) {
+	p.draining.Store(true)
+	p.log.Info("draining")
+	p.engine.Drain()
+	time.Sleep(linger)
+	ctx, cancel := context.WithTimeout(context.Background(), flushWithin)
+	defer cancel()
+	if err := p.engine.Shutdown(ctx); err != nil {
+		p.log.Warn("requests were cut off", "error", err)
+	}
+	p.handler.Flush(ctx)
+}
+
+// onHangup reloads at SIGHUP until ctx ends.
+func onHangup(ctx context.Context, reload func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			reload()
+		}
+	}
+}
