@@ -32,15 +32,15 @@ func newHealthCommand(e env) *cobra.Command {
 			}
 			var given []string
 			cmd.Flags().Visit(func(f *pflag.Flag) { given = append(given, "--"+f.Name+"="+f.Value.String()) })
-			address, err := config.Admin(given, e.environ)
+			address, _, err := config.Admin(given, e.environ)
 			if err != nil {
 				return err
 			}
-			url, err := readyURL(address)
+			url, err := adminURL(address)
 			if err != nil {
 				return err
 			}
-			return probe(cmd.Context(), url)
+			return probe(cmd.Context(), url+"/ready")
 		},
 	}
 	cmd.Flags().String("config", "", "the sidecar's `file`")
@@ -48,8 +48,8 @@ func newHealthCommand(e env) *cobra.Command {
 	return cmd
 }
 
-// readyURL is /ready at the address that the sidecar was told to listen on, as seen from the same machine.
-func readyURL(address string) (string, error) {
+// adminURL is where the sidecar of this machine answers that was told to listen on address.
+func adminURL(address string) (string, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", err
@@ -63,7 +63,7 @@ func readyURL(address string) (string, error) {
 			host = "::1"
 		}
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/ready", nil
+	return "http://" + net.JoinHostPort(host, port), nil
 }
 
 // probe asks url directly: a proxy set in the environment has no business with it.

@@ -46,17 +46,17 @@ func TestReport(t *testing.T) {
 	}
 }
 
-func TestReadyURL(t *testing.T) {
+func TestAdminURL(t *testing.T) {
 	for address, want := range map[string]string{
-		"127.0.0.1:9901": "http://127.0.0.1:9901/ready",
-		":9901":          "http://127.0.0.1:9901/ready",
-		"0.0.0.0:9901":   "http://127.0.0.1:9901/ready",
-		"[::]:9901":      "http://[::1]:9901/ready",
-		"10.0.0.1:1":     "http://10.0.0.1:1/ready",
+		"127.0.0.1:9901": "http://127.0.0.1:9901",
+		":9901":          "http://127.0.0.1:9901",
+		"0.0.0.0:9901":   "http://127.0.0.1:9901",
+		"[::]:9901":      "http://[::1]:9901",
+		"10.0.0.1:1":     "http://10.0.0.1:1",
 		"127.0.0.1:0":    "",
 	} {
-		if got, err := readyURL(address); got != want || (err == nil) != (want != "") {
-			t.Errorf("readyURL(%q) = %q, %v, want %q", address, got, err, want)
+		if got, err := adminURL(address); got != want || (err == nil) != (want != "") {
+			t.Errorf("adminURL(%q) = %q, %v, want %q", address, got, err, want)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func upstream(at func(*Config) *Upstream) binding {
 		}
 		address, ok := strings.CutPrefix(text, "http://")
 		if !ok {
-			return Upstream{}, fmt.Errorf("%q begins with neither http:// nor unix:", text)
+			return Upstream{}, fmt.Errorf("%q begins with neither unix: nor http://", text)
 		}
 		if strings.Contains(address, "/") {
 			return Upstream{}, fmt.Errorf("%q has a path: requests keep their own", text)
@@ -79,10 +79,11 @@ func nodes(at func(*Config) *[]Node) binding {
 			if names[n.Name] {
 				err = errors.Join(err, fmt.Errorf("the name %s is given twice", n.Name))
 			}
-			if other := addresses[n.Address]; other != "" {
-				err = errors.Join(err, fmt.Errorf("%s and %s are the same node %s", other, n.Name, n.Address))
+			endpoint := strings.TrimPrefix(n.Address, "tls:")
+			if other := addresses[endpoint]; other != "" {
+				err = errors.Join(err, fmt.Errorf("%s and %s are the same node %s", other, n.Name, endpoint))
 			}
-			names[n.Name], addresses[n.Address] = true, n.Name
+			names[n.Name], addresses[endpoint] = true, n.Name
 		}
 		return all, err
 	})
@@ -92,6 +93,9 @@ func parseNode(text string) (Node, error) {
 	node, option, hasOption := strings.Cut(text, ";")
 	name, address, ok := strings.Cut(node, "=")
 	if !ok {
+		if name, address, _ := strings.Cut(text, ":"); dialable(text, address) == nil { // msm's own spelling
+			return Node{}, fmt.Errorf("%q is written %s=%s here", text, name, address)
+		}
 		return Node{}, fmt.Errorf("%q is no node: NAME=HOST:PORT", text)
 	}
 	n := Node{Name: name, Address: address}

@@ -128,8 +128,8 @@ func keyBytes(content []byte) ([]byte, error) {
 	return raw, nil
 }
 
-// token returns the one line of a file.
-func token(content []byte) ([]byte, error) {
+// oneLine returns the line that is all of a file.
+func oneLine(content []byte) ([]byte, error) {
 	line := bytes.TrimSpace(content)
 	if len(line) == 0 || bytes.ContainsAny(line, "\r\n") {
 		return nil, errors.New("must hold one line")

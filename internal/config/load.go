@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/spf13/viper"
 )
@@ -15,23 +16,21 @@ func Load(args, environ []string) (*Config, error) {
 	return c, err
 }
 
-// Admin returns the admin address alone, for a command that only asks a running sidecar.
-func Admin(args, environ []string) (string, error) {
+// Admin returns the admin address and its token, "" for none, for a command that only asks a running sidecar. Mistakes in other
+// settings are the sidecar's to report.
+func Admin(args, environ []string) (address, token string, err error) {
 	l := newLoader()
 	if err := l.gather(args, environ); err != nil {
-		return "", err
+		return "", "", err
 	}
 	l.parse()
-	var wrong []Mistake // those of other keys are the sidecar's to report
-	for _, m := range l.mistakes {
-		if m.Key == "admin" || m.Key == configFlag {
-			wrong = append(wrong, m)
-		}
+	l.readFile(keyNamed("admin_token_file"), &l.config.AdminTokenFile, oneLine)
+	used := []string{configFlag, "admin", "admin_token_file"}
+	l.mistakes = slices.DeleteFunc(l.mistakes, func(m Mistake) bool { return !slices.Contains(used, m.Key) })
+	if len(l.mistakes) > 0 {
+		return "", "", &Error{l.mistakes}
 	}
-	if len(wrong) > 0 {
-		return "", &Error{wrong}
-	}
-	return l.config.Admin, nil
+	return l.config.Admin, string(l.config.AdminTokenFile.Content), nil
 }
 
 func load(args, environ []string) (*Config, snapshot, error) {

@@ -138,15 +138,21 @@ func TestSource(t *testing.T) {
 }
 
 func TestAdmin(t *testing.T) {
-	path := write(t, "pillion.yaml", "admin: 0.0.0.0:9000\nother: 1\n")
-	if got, err := Admin([]string{"--config=" + path}, nil); err != nil || got != "0.0.0.0:9000" {
-		t.Errorf("Admin() = %q, %v", got, err)
+	path := write(t, "pillion.yaml", "admin: 0.0.0.0:9000\nother: 1\nkeys: [x]\nadmin_token_file: "+write(t, "token", canary+"\n")+"\n")
+	if address, token, err := Admin([]string{"--config=" + path}, nil); err != nil || address != "0.0.0.0:9000" || token != canary {
+		t.Errorf("Admin() = %q, %q, %v", address, token, err)
 	}
-	if got, err := Admin(nil, []string{"PILLION_ADMIN=nope"}); err == nil {
-		t.Errorf("Admin() = %q, want an error", got)
+	if address, token, err := Admin(nil, nil); err != nil || address != "127.0.0.1:9901" || token != "" {
+		t.Errorf("Admin() = %q, %q, %v", address, token, err)
 	}
-	if _, err := Admin([]string{"--config=/does/not/exist"}, nil); err == nil || !strings.Contains(err.Error(), "/does/not/exist") {
-		t.Errorf("Admin() of a missing file: %v", err)
+	for env, want := range map[string]string{
+		"PILLION_ADMIN=nope":                       `"nope"`,
+		"PILLION_CONFIG=/does/not/exist":           "/does/not/exist",
+		"PILLION_ADMIN_TOKEN_FILE=/does/not/exist": "/does/not/exist",
+	} {
+		if _, _, err := Admin(nil, []string{env}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", env, err)
+		}
 	}
 }
 

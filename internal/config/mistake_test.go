@@ -80,10 +80,10 @@ func TestMistakes(t *testing.T) {
 			`ring.nodes (flag --ring-nodes): "N3=h:1": a node's name is 1 to 16 of a-z, 0-9 and _, and not auto or none; for example n1=10.100.0.20:11211`,
 			`ring.nodes (flag --ring-nodes): "n4=h" needs a host and a port, an IPv6 host in brackets; for example n1=10.100.0.20:11211`,
 			`ring.nodes (flag --ring-nodes): "n5=h:1;zone=a": the only option is ;host=MACHINE; for example n1=10.100.0.20:11211`,
-			`ring.nodes (flag --ring-nodes): "n6:h:1" is no node: NAME=HOST:PORT; for example n1=10.100.0.20:11211`,
+			`ring.nodes (flag --ring-nodes): "n6:h:1" is written n6=h:1 here; for example n1=10.100.0.20:11211`,
 			`ring.nodes (flag --ring-nodes): "n7=unix:m.sock": the path of a socket begins with /; for example n1=10.100.0.20:11211`,
 			`ring.nodes (flag --ring-nodes): the name n1 is given twice; for example n1=10.100.0.20:11211`}},
-		{"duplicate node", "--ring-nodes=n3=10.100.0.20:11211", []string{
+		{"duplicate node", "--ring-nodes=n3=tls:10.100.0.20:11211", []string{
 			`ring.nodes (flag --ring-nodes): n1 and n3 are the same node 10.100.0.20:11211; for example n1=10.100.0.20:11211`}},
 		{"all nodes local", "--ring-local-nodes=n2,n1", []string{
 			`ring.local_nodes (flag --ring-local-nodes): names every node, so that none of another machine is left: leave those of other machines away, or write none`}},
@@ -125,7 +125,7 @@ func TestMissing(t *testing.T) {
 		"ring.nodes: is missing: write --ring-nodes, PILLION_RING_NODES, or ring.nodes in the file; for example n1=10.100.0.20:11211",
 	})
 	for upstream, want := range map[string]string{
-		"https://h:1":   `"https://h:1" begins with neither http:// nor unix:`,
+		"https://h:1":   `"https://h:1" begins with neither unix: nor http://`,
 		"http://h":      `"http://h" needs a host and a port, an IPv6 host in brackets`,
 		"http://h:1/p":  `"http://h:1/p" has a path: requests keep their own`,
 		"http://:3000":  `"http://:3000" names no host`,
@@ -148,7 +148,7 @@ func TestMistakesOfAllSources(t *testing.T) {
 		`session (` + path + `:6): is a section: write its keys below it, indented`,
 		`listen (` + path + `:7): takes one value, not a list`,
 		`admin (` + path + `:8): takes a value, not keys below it`,
-		`upstream (env PILLION_UPSTREAM): "x" begins with neither http:// nor unix:; for example http://127.0.0.1:3000`,
+		`upstream (env PILLION_UPSTREAM): "x" begins with neither unix: nor http://; for example http://127.0.0.1:3000`,
 		`ring.nodes (` + path + `:4): "n1" is no node: NAME=HOST:PORT; for example n1=10.100.0.20:11211`,
 		`lock_wait (` + path + `:9): "5" is no duration: a number with ms, s, m or h; for example 1s`,
 	})

@@ -5,6 +5,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 // watched is a Watcher with what it told.
 type watched struct {
 	*Watcher
+	mu       sync.Mutex // TestRun reads while Run may tell
 	changes  []Change
 	rejected []error
 }
@@ -24,8 +26,22 @@ func watch(t *testing.T, args ...string) *watched {
 		t.Fatal(err)
 	}
 	w := &watched{}
-	w.Watcher = NewWatcher(c, args, nil, func(c Change) { w.changes = append(w.changes, c) }, func(err error) { w.rejected = append(w.rejected, err) })
+	w.Watcher = NewWatcher(c, args, nil, func(c Change) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.changes = append(w.changes, c)
+	}, func(err error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.rejected = append(w.rejected, err)
+	})
 	return w
+}
+
+func (w *watched) told() ([]Change, []error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.changes, w.rejected
 }
 
 func rewrite(t *testing.T, path, content string) {
@@ -117,29 +133,29 @@ func TestRun(t *testing.T) {
 		w := watch(t, "--config="+path)
 		ctx, cancel := context.WithCancel(t.Context())
 		go w.Run(ctx)
-		wait := func() { time.Sleep(lookEvery); synctest.Wait() }
-		wait()
-		if len(w.changes)+len(w.rejected) != 0 {
+		look := func() ([]Change, []error) {
+			time.Sleep(lookEvery)
+			synctest.Wait()
+			return w.told()
+		}
+		if changes, rejected := look(); len(changes)+len(rejected) != 0 {
 			t.Fatal("a change was seen where none was")
 		}
 		rewrite(t, path, "app: [\n")
-		wait()
-		wait()
-		if len(w.rejected) != 1 {
-			t.Fatalf("a bad file was reported %d times", len(w.rejected))
+		look()
+		if _, rejected := look(); len(rejected) != 1 {
+			t.Fatalf("a bad file was reported %d times", len(rejected))
 		}
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		wait()
-		wait()
-		if len(w.rejected) != 2 {
-			t.Fatalf("a file that is gone was reported %d times", len(w.rejected)-1)
+		look()
+		if _, rejected := look(); len(rejected) != 2 {
+			t.Fatalf("a file that is gone was reported %d times", len(rejected)-1)
 		}
 		rewrite(t, path, reloadYAML+"log: {level: error}\n")
-		wait()
-		if len(w.changes) != 1 || !reflect.DeepEqual(w.changes[0].Applied, []string{"log.level"}) {
-			t.Fatalf("changes %+v", w.changes)
+		if changes, _ := look(); len(changes) != 1 || !reflect.DeepEqual(changes[0].Applied, []string{"log.level"}) {
+			t.Fatalf("changes %+v", changes)
 		}
 		cancel()
 		synctest.Wait()

@@ -77,7 +77,7 @@ func (r Ring) Auth() (user, password string, err error) {
 	if r.AuthFile.Path == "" {
 		return "", "", nil
 	}
-	line, err := token(r.AuthFile.Content)
+	line, err := oneLine(r.AuthFile.Content)
 	user, password, ok := strings.Cut(string(line), ":")
 	if err != nil || !ok || user == "" || strings.ContainsAny(string(line), " \t") {
 		return "", "", fmt.Errorf("%s must hold one line USER:PASSWORD without spaces", r.AuthFile.Path)
@@ -90,7 +90,7 @@ func (c *Config) AdminToken() (string, error) {
 	if c.AdminTokenFile.Path == "" {
 		return "", nil
 	}
-	line, err := token(c.AdminTokenFile.Content)
+	line, err := oneLine(c.AdminTokenFile.Content)
 	if err != nil {
 		return "", fmt.Errorf("%s %w", c.AdminTokenFile.Path, err)
 	}
