@@ -2,6 +2,7 @@ package memcached
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -138,20 +139,32 @@ func TestTokenOfAnEarlierLifeIsNeverSent(t *testing.T) {
 			t.Errorf("%s is lost", name)
 		}
 	}
-	// The same below Save: a token and the connections of its life.
-	n := s.fleet.Load().byName["n1"]
-	key := ring.StorageKey("shop", id.Random)
+}
+
+// The same below Save: between the read and the cas another request may have opened connections into the new life.
+func TestTokenStaysWithItsLife(t *testing.T) {
+	a := startReal(t)
+	s := testStore(t, Options{}, a)
+	id := newID(t, "n1")
+	n, key := s.fleet.Load().byName["n1"], ring.StorageKey("shop", id.Random)
+	mustSave(t, s, id, birth(record(entry("a", `1`))))
 	old, err := n.get(key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.Kill()
 	a.Start()
-	if conflict, err := n.put(old, key, []byte("stale"), 60); err != nil || !conflict {
-		t.Errorf("put into a new life: conflict %v, %v", conflict, err)
+	mustSave(t, testStore(t, Options{}, a), id, birth(record(entry("b", `2`))))
+	fresh, err := n.get(key)
+	if err != nil || fresh.life == old.life {
+		t.Fatalf("no new life: %v", err)
 	}
-	if lines := a.Command("get "+key, "END"); len(lines) != 1 {
-		t.Errorf("the node took %q", lines)
+	old.cas = fresh.cas
+	if conflict, err := n.put(old, key, []byte("stale"), 60); err != nil || !conflict {
+		t.Errorf("a token of an earlier life: conflict %v, %v", conflict, err)
+	}
+	if found := mustLoad(t, s, id, store.Near); value(found.Record, "b") != `2` {
+		t.Errorf("found %+v", found)
 	}
 }
 
@@ -214,11 +227,15 @@ func TestFlush(t *testing.T) {
 // DESIGN 6: a miss is not an absence.
 func TestMissIsNotAbsence(t *testing.T) {
 	a, b := startReal(t), startReal(t)
-	s := testStore(t, Options{OpTimeout: 200 * time.Millisecond}, a, b)
-	mustLoad(t, s, newID(t, ""), store.Everywhere) // first contact
 	old, fresh := newID(t, "n1"), newID(t, "n1")
-	old.Issued -= 100   // before the life of its node began
-	fresh.Issued += 100 // after
+	old.Issued -= 7200  // before the life of its node began
+	fresh.Issued -= 100 // after
+	born := make([]byte, 8)
+	binary.BigEndian.PutUint64(born, uint64(time.Now().Add(-time.Hour).UnixMilli()))
+	for i, r := range []*real{a, b} {
+		r.Command(fmt.Sprintf("set %s 0 0 16\r\nlife000%d%s", markKey, i, born), "STORED")
+	}
+	s := testStore(t, Options{OpTimeout: 200 * time.Millisecond}, a, b)
 	elsewhere, gone, nowhere := fresh, fresh, fresh
 	elsewhere.Node, gone.Node, nowhere.Node = "n2", "n7", ""
 
@@ -245,9 +262,8 @@ func TestMissIsNotAbsence(t *testing.T) {
 		}
 	}
 	// A flush that the poll has not noticed yet makes the own node's miss worthless.
-	flushed := newID(t, "n1")
 	a.Flush()
-	if _, err := s.Load(context.Background(), flushed, store.Near); !errors.As(err, &unknown) {
+	if _, err := s.Load(context.Background(), fresh, store.Near); !errors.As(err, &unknown) {
 		t.Errorf("own node flushed, the other dead: %v", err)
 	}
 	a.Kill()

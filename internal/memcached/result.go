@@ -77,7 +77,8 @@ func failureOf(err error) result {
 
 // stale tells whether err is that of a pooled connection whose server went away meanwhile.
 func stale(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, io.ErrClosedPipe) // EPIPE of a net.Pipe, which an embedded node is dialed by
 }
 
 // meters are one node's instruments, looked up once.
