@@ -102,3 +102,18 @@ func TestLockGoesToTheNextNode(t *testing.T) {
 	}
 	unlock()
 }
+
+// A lock that is held longer than its TTL is renewed.
+func TestLockIsRenewed(t *testing.T) {
+	a := startReal(t)
+	s := testStore(t, Options{}, a)
+	id := newID(t, "n1")
+	unlock, err := s.Lock(context.Background(), id, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	left := func() string { return a.Command("mg p1:shop:l:"+ring.Ref("shop", id.Random)+" t", "HD")[0] }
+	eventually(t, "time passes", func() bool { return left() < "HD t5" })
+	eventually(t, "the renewal", func() bool { return left() == "HD t5" })
+}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -94,8 +96,21 @@ func (r *real) Kill() {
 	r.cmd = nil
 }
 
-func (r *real) Freeze() { r.cmd.Process.Signal(syscall.SIGSTOP) }
-func (r *real) Thaw()   { r.cmd.Process.Signal(syscall.SIGCONT) }
+// Freeze is SIGSTOP; it returns when every thread has stopped.
+func (r *real) Freeze() {
+	r.t.Helper()
+	r.cmd.Process.Signal(syscall.SIGSTOP)
+	eventually(r.t, "memcached stands still", func() bool {
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", r.cmd.Process.Pid))
+		return !slices.ContainsFunc(tasks, func(task string) bool {
+			stat, _ := os.ReadFile(task)
+			return !strings.Contains(string(stat), ") T ")
+		})
+	})
+}
+
+// Thaw is SIGCONT.
+func (r *real) Thaw() { r.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Command sends one line and returns the answer up to a line that begins with end.
 func (r *real) Command(line, end string) []string {
