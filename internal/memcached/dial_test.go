@@ -17,6 +17,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +151,29 @@ func TestHostileReplies(t *testing.T) {
 			t.Errorf("%q: save %+v, %v", reply, saved, err)
 		}
 	}
+}
+
+// FuzzReplies lets a node say anything after its greeting: no record comes of it, and no acknowledgement but STORED.
+func FuzzReplies(f *testing.F) {
+	for _, reply := range []string{"", "END\r\n", "VALUE x 0 3 1\r\nabc\r\nEND\r\n", "EXISTS\r\n", "NOT_FOUND\r\n", "SERVER_ERROR\r\n"} {
+		f.Add(reply)
+	}
+	huge := regexp.MustCompile("[0-9]{8}") // gomemcache allocates whatever size a reply declares
+	f.Fuzz(func(t *testing.T, reply string) {
+		if huge.MatchString(reply) || strings.HasPrefix(reply, "STORED\r\n") {
+			t.Skip()
+		}
+		s := newStore(t, Options{
+			Nodes: []ring.Node{{Name: "n1", Address: "a:1"}}, Dial: hostile(reply), OpTimeout: 20 * time.Millisecond,
+		})
+		id := newID(t, "n1")
+		if found, _ := s.Load(context.Background(), id, store.Near); found.Record != nil {
+			t.Errorf("load found %+v", found)
+		}
+		if saved, err := s.Save(context.Background(), id, birth(record())); err == nil {
+			t.Errorf("save acknowledged %+v", saved)
+		}
+	})
 }
 
 // A memcached that something else uses is not taken for an empty ring.

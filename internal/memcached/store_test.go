@@ -193,9 +193,15 @@ func TestOperationCounts(t *testing.T) {
 	check("nothing to write", [4]int{1, 0, 1, 0}, func() { mustSave(t, s, born, update(nil)) })
 }
 
-// K3: parallel writers of different attributes lose nothing, on either copy.
+// K3: parallel writers of different attributes lose nothing, whether they write one copy, two or all.
 func TestConflictStorm(t *testing.T) {
 	a, b := startReal(t), startReal(t)
+	for _, copies := range []int{0, 1, 2} {
+		t.Run(fmt.Sprintf("copies=%d", copies), func(t *testing.T) { storm(t, copies, a, b) })
+	}
+}
+
+func storm(t *testing.T, copies int, a, b *real) {
 	const writers, each = 6, 8
 	id := newID(t, "n1")
 	mustSave(t, testStore(t, Options{}, a, b), id, birth(record(entry("x", `0`))))
@@ -207,7 +213,9 @@ func TestConflictStorm(t *testing.T) {
 			for i := range each {
 				name := fmt.Sprintf("w%d_%d", w, i)
 				mine := record(entry(name, `1`))
-				if _, err := s.Save(context.Background(), id, update(mine)); err == nil {
+				w := update(mine)
+				w.Copies = copies
+				if _, err := s.Save(context.Background(), id, w); err == nil {
 					acked.Store(name, true)
 				} else if !errors.Is(err, store.ErrUnacknowledged) {
 					t.Errorf("%s: %v", name, err)
