@@ -36,7 +36,7 @@ func newHandles(random io.Reader) *handles {
 // open makes a new handle for what the app is given.
 func (s *handles) open(object []byte, etag string) string {
 	var raw [24]byte
-	io.ReadFull(s.random, raw[:])
+	mustRead(s.random, raw[:])
 	handle := base64.RawURLEncoding.EncodeToString(raw[:])
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,6 +61,13 @@ func (s *handles) read(handle string) (reading, bool) {
 	s.sweep(time.Now())
 	r, ok := s.live[handle]
 	return r, ok
+}
+
+// mustRead fills b. A source of randomness that fails must not yield a handle that can be guessed.
+func mustRead(random io.Reader, b []byte) {
+	if _, err := io.ReadFull(random, b); err != nil {
+		panic("sidecar: no randomness: " + err.Error())
+	}
 }
 
 func (s *handles) sweep(now time.Time) {

@@ -32,11 +32,6 @@ func (in *instructions) none() bool {
 	return len(in.changes) == 0 && !in.clear && !in.renew && !in.destroy && !in.touch && in.subject == nil && in.idle == 0
 }
 
-// writes is true when the session's content changes.
-func (in *instructions) writes() bool {
-	return len(in.changes) > 0 || in.clear || in.subject != nil || in.idle != 0
-}
-
 // instruct reads the fields that collect found. loaded is what the app was given.
 func (h *Handler) instruct(fields head.Fields, loaded *sessioncodec.Record) (*instructions, error) {
 	in := &instructions{}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"io"
 	"strconv"
 	"time"
 )
@@ -15,13 +14,13 @@ import (
 func (h *Handler) prove(method, session, meta, handle string) string {
 	now := strconv.FormatInt(time.Now().Unix(), 10)
 	var nonce [12]byte
-	io.ReadFull(h.opts.Random, nonce[:])
+	mustRead(h.opts.Random, nonce[:])
 	mac := hmac.New(sha256.New, h.opts.AppAuth[0])
 	for _, field := range []string{"pillion/auth/1", now, string(nonce[:]), method, session, meta, handle} {
 		var size [4]byte
 		binary.BigEndian.PutUint32(size[:], uint32(len(field)))
 		mac.Write(size[:])
-		io.WriteString(mac, field)
+		mac.Write([]byte(field))
 	}
 	return "t=@" + now + ", n=:" + base64.StdEncoding.EncodeToString(nonce[:]) + ":, mac=:" + base64.StdEncoding.EncodeToString(mac.Sum(nil)) + ":"
 }

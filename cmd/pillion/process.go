@@ -111,8 +111,8 @@ func (p *process) close() {
 
 // warn says at start what the operator should know.
 func (p *process) warn(c *config.Config) {
-	if len(c.Keys) == 0 {
-		p.log.Warn("no keys are configured: session ids can be forged and sessions in memcached are readable; make one with 'pillion config key FILE'")
+	for _, text := range c.Warnings() {
+		p.log.Warn(text)
 	}
 	if c.Sticky {
 		p.log.Warn("sticky mode needs a sticky front: sidecars do not ask each other, so two that get requests of one session at once can both own it")

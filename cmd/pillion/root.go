@@ -40,7 +40,7 @@ func newRootCommand(e env) *cobra.Command {
 	root := group(&cobra.Command{
 		Use:           "pillion",
 		Short:         "A session sidecar: finds, keeps and protects the sessions of any HTTP app",
-		Example:       "  pillion config check --config /etc/pillion.yaml\n  pillion health",
+		Example:       "  pillion demo\n  pillion sidecar --config /etc/pillion.yaml",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	})
@@ -50,7 +50,8 @@ func newRootCommand(e env) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd, err} })
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 120"))
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
+	root.AddCommand(newSidecarCommand(e), newDemoCommand(e), newSessionCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
+	root.AddCommand(newDemoPartCommands(e)...)
 	return root
 }
 

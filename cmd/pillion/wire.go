@@ -59,7 +59,7 @@ var compressions = map[config.Compression]sessioncodec.Compression{
 func ringNodes(c *config.Config, host string) ([]ring.Node, error) {
 	nodes := make([]ring.Node, 0, len(c.Ring.Nodes))
 	for _, n := range c.Ring.Nodes {
-		nodes = append(nodes, ring.Node(n))
+		nodes = append(nodes, ring.Node{Name: n.Name, Address: n.Address, Host: n.Host})
 	}
 	own, err := ownAddresses()
 	if err != nil {
