@@ -173,7 +173,7 @@ func (p *process) Ready() (blocked, degraded []string) {
 	}
 	for _, n := range p.store.Nodes() {
 		if n.State != memcached.Up {
-			degraded = append(degraded, "node "+n.Name+" is "+n.State.String())
+			degraded = append(degraded, "node "+n.Name+" is "+string(n.State))
 		}
 	}
 	return blocked, degraded
@@ -187,7 +187,7 @@ func (p *process) Status() admin.Report {
 		Started: p.started, Uptime: time.Since(p.started).Round(time.Second).String(), Sessions: p.handler.InMemory(), ConfigHash: c.Hash(),
 	}
 	for _, n := range p.store.Nodes() {
-		r.Ring = append(r.Ring, admin.Node{Name: n.Name, Address: n.Address, State: n.State.String(), Local: n.Local, LastError: n.Error})
+		r.Ring = append(r.Ring, admin.Node{Name: n.Name, Address: n.Address, State: string(n.State), Local: n.Local, LastError: n.Error})
 	}
 	for _, k := range c.Keys {
 		r.Keys = append(r.Keys, admin.Key{ID: k.ID, Use: map[bool]string{true: "seal", false: "open"}[k.Seal]})
