@@ -120,10 +120,10 @@ func hostile(reply string) func(context.Context, string, string) (net.Conn, erro
 				case line == "gets "+markKey+"\r\n":
 					fmt.Fprintf(server, "VALUE %s 0 16 1\r\n0123456789abcdef\r\nEND\r\n", markKey)
 				case reply == "":
-					io.Copy(io.Discard, server)
+					_, _ = io.Copy(io.Discard, server)
 					return
 				default:
-					io.WriteString(server, reply)
+					fmt.Fprint(server, reply)
 					return
 				}
 			}

@@ -146,7 +146,7 @@ func (n *node) watch(ctx context.Context) {
 		if n.down.Load() {
 			n.recover(ctx)
 		} else {
-			n.look(opGet)
+			_ = n.look(opGet) // report has heard of an error
 		}
 		if n.news.Swap(false) && n.s.newLife != nil {
 			n.s.newLife(n.name)

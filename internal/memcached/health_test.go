@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -56,11 +56,11 @@ func (a *actor) serve(conn net.Conn) {
 			fmt.Fprintf(conn, "VALUE %s 0 16 1\r\nlife%04d00000000\r\nEND\r\n", markKey, a.life.Load())
 		case verb == "gets":
 			a.asked.Add(1)
-			io.WriteString(conn, "END\r\n")
+			fmt.Fprint(conn, "END\r\n")
 		case verb == "touch":
-			io.WriteString(conn, "TOUCHED\r\n")
+			fmt.Fprint(conn, "TOUCHED\r\n")
 		default:
-			io.WriteString(conn, "ERROR\r\n")
+			fmt.Fprint(conn, "ERROR\r\n")
 		}
 	}
 }
@@ -71,8 +71,10 @@ func troupe(t *testing.T, o Options, actors ...*actor) *Store {
 		o.Nodes = append(o.Nodes, ring.Node{Name: fmt.Sprintf("n%d", i+1), Address: fmt.Sprintf("host:%d", i)})
 	}
 	o.Dial = func(_ context.Context, _, address string) (net.Conn, error) {
-		var i int
-		fmt.Sscanf(address, "host:%d", &i)
+		i, err := strconv.Atoi(strings.TrimPrefix(address, "host:"))
+		if err != nil {
+			return nil, err
+		}
 		return actors[i].dial()
 	}
 	o.OpTimeout = 100 * time.Millisecond
@@ -116,10 +118,10 @@ func TestRefusalTakesDownAtOnceAndProbesBringBack(t *testing.T) {
 		s := troupe(t, Options{NewLife: news.of}, a, b)
 		expect(t, s, "up up")
 		a.mood.Store(refusing)
-		near(s, "n1")
+		_ = near(s, "n1")
 		expect(t, s, "down up")
 		dials := a.dials.Load()
-		near(s, "n1")
+		_ = near(s, "n1")
 		if a.dials.Load() != dials {
 			t.Error("a request dialed a node that is down")
 		}
@@ -135,7 +137,7 @@ func TestRefusalTakesDownAtOnceAndProbesBringBack(t *testing.T) {
 			t.Errorf("NewLife told %d times", news.times("n1"))
 		}
 		asked := b.asked.Load()
-		near(s, "n1")
+		_ = near(s, "n1")
 		if b.asked.Load() == asked {
 			t.Error("the other copy was not asked while the node is suspect")
 		}
@@ -151,7 +153,7 @@ func TestThreeTimeoutsTakeDown(t *testing.T) {
 		s := troupe(t, Options{}, a, b)
 		a.mood.Store(silent)
 		for _, want := range []string{"up up", "up up", "down up"} {
-			near(s, "n1")
+			_ = near(s, "n1")
 			expect(t, s, want)
 		}
 		start := time.Now()
@@ -176,10 +178,10 @@ func TestSuccessForgivesFailures(t *testing.T) {
 		s := troupe(t, Options{}, a, b)
 		for range 2 { // in less than the next poll, which would count too
 			a.mood.Store(silent)
-			near(s, "n1")
-			near(s, "n1")
+			_ = near(s, "n1")
+			_ = near(s, "n1")
 			a.mood.Store(well)
-			near(s, "n1")
+			_ = near(s, "n1")
 			expect(t, s, "up up")
 		}
 		s.Close()

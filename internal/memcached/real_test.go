@@ -92,7 +92,7 @@ func (r *real) Kill() {
 		return
 	}
 	r.cmd.Process.Kill()
-	r.cmd.Wait()
+	_ = r.cmd.Wait()
 	r.cmd = nil
 }
 

@@ -92,7 +92,7 @@ func (sv *save) meet() {
 			strangers = append(strangers, n)
 		}
 	}
-	sv.each(strangers, func(n *node) { n.look(opGet) })
+	sv.each(strangers, func(n *node) { _ = n.look(opGet) })
 }
 
 // writeAll writes every node, one after the other in the order of names: the same for every writer, so that two takers of one
@@ -113,7 +113,7 @@ func (sv *save) writeCopies() {
 	lanes := min(sv.Copies, len(sv.order))
 	next.Store(int32(lanes))
 	sv.each(sv.order[:lanes], func(n *node) {
-		for sv.write(n, false) != nil && sv.stopped() == nil {
+		for !sv.write(n, false) && sv.stopped() == nil {
 			i := int(next.Add(1)) - 1
 			if i >= len(sv.order) {
 				return

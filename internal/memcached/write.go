@@ -31,7 +31,8 @@ type blob struct {
 
 // write is the one write primitive (K3): read; join what is there with what is to be stored; the same: done; else cas over a hit or
 // add after a miss; a conflict: again. In a rewrite everything known goes in too.
-func (sv *save) write(n *node, rewrite bool) error {
+// It tells whether the node acknowledged.
+func (sv *save) write(n *node, rewrite bool) bool {
 	err := sv.tryWrite(n, rewrite)
 	if err != nil {
 		sv.s.log.Debug("a copy was not written", "node", n.name, "ref", refOf(sv.key), "err", err)
@@ -40,7 +41,7 @@ func (sv *save) write(n *node, rewrite bool) error {
 	sv.settled = sv.settled || n == sv.order[0]
 	sv.mu.Unlock()
 	sv.notify()
-	return err
+	return err == nil
 }
 
 func (sv *save) tryWrite(n *node, rewrite bool) error {
