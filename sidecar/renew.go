@@ -14,7 +14,13 @@ const chainLimit = 8
 
 // bear begins a session: the app wrote for a visitor who had none (L8). The client never chooses the id (L1).
 func (h *Handler) bear(ctx context.Context, v *visit, in *instructions) error {
-	return h.begin(ctx, v, in, nil, sessioncodec.Link{})
+	if err := h.begin(ctx, v, in, nil, sessioncodec.Link{}); err != nil {
+		return err
+	}
+	if v.born {
+		h.count("created")
+	}
+	return nil
 }
 
 // begin makes a record with a fresh identity, holding what entries say and then what the app asks for.
@@ -47,11 +53,7 @@ func (h *Handler) begin(ctx context.Context, v *visit, in *instructions, entries
 	// The session that the client showed, if any, is another one from here on.
 	v.id = h.relabel(id, h.opts.Store.Place())
 	v.seen, v.loaded, v.accessed = store.Seen{}, e.mine, now.UnixMilli()
-	if err := h.keeper.birth(ctx, v, e); err != nil {
-		return err
-	}
-	h.count("created")
-	return nil
+	return h.keeper.birth(ctx, v, e)
 }
 
 // renew gives the session a new id (L2): first the new record, then the mark on the old one, which keeps its payload for requests that
