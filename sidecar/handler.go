@@ -75,7 +75,7 @@ func New(opts Options) *Handler {
 	if opts.Sticky {
 		h.keeper = &sticky{h: h, table: newTable(opts.MemoryLimit, opts.Metrics)}
 	} else {
-		h.keeper = &shared{h: h}
+		h.keeper = &shared{h: h, turns: newTurns()}
 	}
 	return h
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/head"
-	"github.com/pillion-proxy/pillion/internal/store"
 )
 
 // learnedLimit bounds the routes that learned locking remembers; the oldest is forgotten first.
@@ -21,8 +20,7 @@ type locks struct {
 	paths []*regexp.Regexp
 	wait  time.Duration
 
-	mu    sync.Mutex
-	lines map[[16]byte][]chan struct{} // the first holds the lock
+	turns turns
 
 	learnedMu sync.Mutex
 	writes    map[string]bool // method and path -> seen to write
@@ -30,7 +28,7 @@ type locks struct {
 }
 
 func newLocks(o *Options) *locks {
-	return &locks{mode: o.Lock, paths: o.LockPaths, wait: o.LockWait, lines: map[[16]byte][]chan struct{}{}, writes: map[string]bool{}}
+	return &locks{mode: o.Lock, paths: o.LockPaths, wait: o.LockWait, turns: newTurns(), writes: map[string]bool{}}
 }
 
 // covers tells whether the lock mode asks that this request's commit be exact, and whether it must hold the lock for that. A route
@@ -73,41 +71,6 @@ func (l *locks) learn(req *head.Head, wrote bool) {
 
 func route(req *head.Head) string { return req.Method + " " + pathOf(req.Target) }
 
-// enter waits for this sidecar's turn on the session; leave lets the next one in.
-func (l *locks) enter(ctx context.Context, random [16]byte) (leave func(), err error) {
-	turn := make(chan struct{})
-	l.mu.Lock()
-	line := append(l.lines[random], turn)
-	l.lines[random] = line
-	if len(line) == 1 {
-		close(turn)
-	}
-	l.mu.Unlock()
-	select {
-	case <-turn:
-		return func() { l.leave(random, turn) }, nil
-	case <-ctx.Done():
-		l.leave(random, turn)
-		return nil, store.ErrLocked
-	}
-}
-
-func (l *locks) leave(random [16]byte, turn chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	line := l.lines[random]
-	at := slices.Index(line, turn)
-	line = slices.Delete(line, at, at+1)
-	if len(line) == 0 {
-		delete(l.lines, random)
-		return
-	}
-	l.lines[random] = line
-	if at == 0 {
-		close(line[0])
-	}
-}
-
 // lock gives v its session's lock when the mode asks for it; it comes before the load (K15).
 func (h *Handler) lock(ctx context.Context, v *visit, req *head.Head) error {
 	var hold bool
@@ -121,7 +84,7 @@ func (h *Handler) lock(ctx context.Context, v *visit, req *head.Head) error {
 	defer func() { h.opts.Metrics.LockSeconds.Observe(time.Since(start).Seconds()) }()
 	ctx, cancel := context.WithTimeout(ctx, h.locks.wait)
 	defer cancel()
-	leave, err := h.locks.enter(ctx, v.id.Random)
+	leave, err := h.locks.turns.enter(ctx, v.id.Random)
 	if err != nil {
 		return err
 	}

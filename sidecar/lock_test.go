@@ -15,7 +15,7 @@ import (
 
 func TestLockQueueIsFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLocks(&Options{Lock: LockAll})
+		l := newTurns()
 		leave, err := l.enter(t.Context(), [16]byte{1})
 		if err != nil {
 			t.Fatal(err)

@@ -13,7 +13,10 @@ import (
 const sharedCopies = 2
 
 // shared keeps nothing: each request reads the ring, each change goes back to it (K14). Sessions have no owner.
-type shared struct{ h *Handler }
+type shared struct {
+	h     *Handler
+	turns turns // parallel commits of one session would only make each other's cas fail
+}
 
 // find asks the id's node alone in the steady state.
 func (k *shared) find(ctx context.Context, v *visit) error {
@@ -52,6 +55,11 @@ func (k *shared) birth(ctx context.Context, v *visit, e *edit) error {
 }
 
 func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
+	leave, err := k.turns.enter(ctx, v.id.Random)
+	if err != nil {
+		return store.ErrUnacknowledged
+	}
+	defer leave()
 	wait := store.Both
 	if k.h.opts.Commit == Async {
 		wait = store.First
