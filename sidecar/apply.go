@@ -90,7 +90,7 @@ func (h *Handler) count(event string) { h.opts.Metrics.Sessions.WithLabelValues(
 func (h *Handler) refuse(v *visit, err error) *head.Reply {
 	reply := h.reply(err)
 	h.opts.Metrics.OwnAnswers.WithLabelValues(reply.Token).Inc()
-	h.opts.Log.Warn("a request could not be served", "token", reply.Token, "ref", h.ref(v), "error", err)
+	h.opts.Log.Warn("a request could not be served", "token", reply.Token, "ref", v.ref(), "error", err)
 	return reply
 }
 
@@ -130,11 +130,4 @@ func outcome(err error) string {
 		return "too_large"
 	}
 	return "failed"
-}
-
-func (h *Handler) ref(v *visit) string {
-	if v.id.Random == [16]byte{} {
-		return ""
-	}
-	return ring.Ref(h.opts.Space, v.id.Random)
 }

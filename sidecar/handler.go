@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,6 +46,7 @@ type keeper interface {
 
 // visit is one request on its way through the engine.
 type visit struct {
+	space     string
 	included  bool                 // not an ignored path, not a preflight
 	shown     string               // the cookie as it came, "" when none verified
 	id        ring.ID              // of the session, as it is now
@@ -88,7 +90,7 @@ func (h *Handler) SetKeys(keys *ring.Keys) { h.keys.Store(keys) }
 
 // Request strips what a client may not send, finds its session and hands it to the app.
 func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
-	v := &visit{}
+	v := &visit{space: h.opts.Space}
 	x.Session = v
 	if n := strip(&x.Request.Fields); n > 0 {
 		h.opts.Metrics.Spoofs.Add(float64(n))
@@ -206,6 +208,16 @@ func (h *Handler) ignores(req *head.Head) bool {
 func pathOf(target string) string {
 	path, _, _ := strings.Cut(target, "?")
 	return path
+}
+
+// LogValue is what the access log says of the session: its public name.
+func (v *visit) LogValue() slog.Value { return slog.StringValue(v.ref()) }
+
+func (v *visit) ref() string {
+	if v.id.Random == [16]byte{} {
+		return ""
+	}
+	return ring.Ref(v.space, v.id.Random)
 }
 
 func (v *visit) release() {

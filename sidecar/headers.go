@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/pillion-proxy/pillion/internal/head"
-	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/sessioncodec"
 )
 
@@ -82,7 +81,7 @@ func (h *Handler) meta(v *visit, size int, inline bool) string {
 		b = append(b, `v="`...)
 		b = append(b, etag(r)...)
 		b = append(b, `", new=?0, ref="`...)
-		b = append(b, ring.Ref(h.opts.Space, v.id.Random)...)
+		b = append(b, v.ref()...)
 		b = append(b, `", created=@`...)
 		b = strconv.AppendInt(b, r.Created/1000, 10)
 		b = append(b, ", exp=@"...)

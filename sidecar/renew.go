@@ -148,7 +148,7 @@ func (h *Handler) follow(ctx context.Context, v *visit, old *sessioncodec.Record
 	if e.hops++; e.hops > chainLimit {
 		return errBusy
 	}
-	next := &visit{id: ring.ID{Random: old.To.Random, Issued: old.To.Issued}, successor: true}
+	next := &visit{space: v.space, id: ring.ID{Random: old.To.Random, Issued: old.To.Issued}, successor: true}
 	if err := h.keeper.find(ctx, next); err != nil {
 		return err
 	}
