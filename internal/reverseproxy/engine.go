@@ -1,0 +1,153 @@
+// Package reverseproxy is the first HTTP engine: net/http before the app and httputil.ReverseProxy behind it, driving a
+// head.Handler. It owns connections, framing and bodies and knows no sessions (docs/decisions/0003-first-engine.md).
+//
+// What it promises:
+//
+//   - The request reaches the app as the client sent it: target byte for byte, authority, field values, body, trailers.
+//     Only the order and spelling of field names are net/http's, hop-by-hop fields end here (RFC 9110, section 7.6.1, H3) and
+//     X-Forwarded-* are ours unless a trusted proxy sent them (H12).
+//   - Hop-by-hop fields go before the Handler sees the head, so no Connection field of a client removes what it injects (H2).
+//   - Every response head passes the Handler before its first byte leaves: 1xx, 101, final, and the trailers (H5).
+//   - Bodies stream both ways with constant memory; an Upgrade becomes a tunnel after its 101 passed the Handler (P5).
+//   - CONNECT, TRACE, a switch to h2c and too long heads are refused (P3, P5, P6).
+//   - A request that the app may have executed is not sent again, but for the idempotent ones that net/http resends when a
+//     pooled connection turns out to be dead (P7).
+//   - Handler.End is called exactly once for each Handler.Request, also when a client leaves or code panics. A request that
+//     is refused before Handler.Request never meets the Handler.
+//
+// The health path and everything below /.well-known/pillion/peer/ are answered here and never reach the app.
+package reverseproxy
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+)
+
+// Options say what an Engine serves and how. Only Handler is required.
+type Options struct {
+	Handler head.Handler
+
+	HealthPath string      // "" answers no health checks
+	Health     func() bool // nil is always healthy
+
+	Limits          Limits
+	UpstreamTimeout time.Duration // from the end of a request to the head of its response; 0 waits forever
+	TrustedProxies  []netip.Prefix
+	TLS             *tls.Config // towards the client; nil serves plain TCP, with HTTP/2 by prior knowledge
+
+	Dial      func(ctx context.Context, network, address string) (net.Conn, error) // nil is a net.Dialer
+	OwnAnswer func(token string)                                                   // told of every answer that says a failure
+	Log       *slog.Logger                                                         // nil is silent
+	AccessLog bool
+}
+
+// Limits bound what clients can take. Zero is no limit.
+type Limits struct {
+	HeaderBytes   int           // of a request's field lines, at most maxHeaderBytes
+	HeaderCount   int           // of a request's field lines
+	Connections   int           // of clients; more wait in the kernel's queue until one ends
+	Idle          time.Duration // of a connection between requests
+	HeaderTimeout time.Duration // a client may take for one request head
+}
+
+// maxHeaderBytes is what net/http reads of one request head whatever Limits say, for it cannot be told a new limit later.
+const maxHeaderBytes = 256 << 10
+
+// Engine serves HTTP on listeners. It is safe for concurrent use.
+type Engine struct {
+	Options
+	limits    atomic.Pointer[Limits]
+	server    *http.Server
+	proxy     *httputil.ReverseProxy
+	transport *http.Transport
+
+	base      context.Context // of every request; ends with Shutdown
+	cancel    context.CancelFunc
+	draining  atomic.Bool
+	exchanges atomic.Int64
+	clients   gate
+
+	mu        sync.Mutex // guards listeners and closing
+	listeners map[*listener]struct{}
+	closing   bool
+	accepting sync.WaitGroup
+}
+
+// New builds an engine. It serves after Serve and holds nothing that needs closing before.
+func New(o Options) *Engine {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Health == nil {
+		o.Health = func() bool { return true }
+	}
+	if o.OwnAnswer == nil {
+		o.OwnAnswer = func(string) {}
+	}
+	e := &Engine{Options: o, listeners: map[*listener]struct{}{}}
+	e.base, e.cancel = context.WithCancel(context.Background())
+	e.clients.init()
+	e.SetLimits(o.Limits)
+	e.transport = newTransport(o)
+	e.server = e.newServer()
+	e.proxy = &httputil.ReverseProxy{
+		Rewrite:        rewrite,
+		Transport:      e.transport,
+		FlushInterval:  -1, // a body is passed on as it comes, also one of known length
+		BufferPool:     &bufferPool{},
+		ModifyResponse: modifyResponse,
+		ErrorHandler:   handleError,
+		ErrorLog:       slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // the exchange says it better
+	}
+	return e
+}
+
+func (e *Engine) newServer() *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(e.TLS != nil)
+	protocols.SetUnencryptedHTTP2(e.TLS == nil)
+	return &http.Server{
+		Handler:                      http.HandlerFunc(e.serveHTTP),
+		TLSConfig:                    e.TLS,
+		Protocols:                    protocols,
+		MaxHeaderBytes:               maxHeaderBytes,
+		IdleTimeout:                  e.Limits.Idle,
+		ReadHeaderTimeout:            e.Limits.HeaderTimeout,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is the app's to answer
+		BaseContext:                  func(net.Listener) context.Context { return e.base },
+		ConnState:                    e.clients.watch,
+		ErrorLog:                     slog.NewLogLogger(e.Log.Handler(), slog.LevelDebug), // TLS handshakes of scanners and the like
+	}
+}
+
+// SetLimits changes the limits of a running engine, but for Idle and HeaderTimeout: net/http reads those without a lock, so
+// they stay as New got them.
+func (e *Engine) SetLimits(l Limits) {
+	e.limits.Store(&l)
+	e.clients.setLimit(l.Connections)
+}
+
+// bufferPool lends ReverseProxy the buffers it copies bodies with.
+type bufferPool struct{ pool sync.Pool }
+
+const copySize = 32 << 10
+
+func (p *bufferPool) Get() []byte {
+	if b, ok := p.pool.Get().(*[copySize]byte); ok {
+		return b[:]
+	}
+	return make([]byte, copySize)
+}
+
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*[copySize]byte)(b)) }

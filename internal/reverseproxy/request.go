@@ -1,0 +1,133 @@
+package reverseproxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+)
+
+// originForm returns the request-target without scheme and authority, else as the client sent it (RFC 9112, section 3.2).
+func originForm(r *http.Request) string {
+	target := r.RequestURI
+	if strings.HasPrefix(target, "/") || r.URL.Host == "" {
+		return target
+	}
+	_, target, _ = strings.Cut(target, "://")
+	at := strings.IndexAny(target, "/?")
+	switch {
+	case at < 0 && r.Method == http.MethodOptions:
+		return "*" // RFC 9112, section 3.2.4
+	case at < 0:
+		return "/"
+	case target[at] == '?':
+		return "/" + target[at:]
+	}
+	return target[at:]
+}
+
+// outgoing is the request as the Handler left it, for ReverseProxy to send. ReverseProxy sends a clone, whose header it
+// would edit; rewrite puts this one's back.
+func (x *exchange) outgoing(to head.To) *http.Request {
+	r := x.request.WithContext(context.WithValue(x.Context, exchangeKey{}, x))
+	r.Method = x.Request.Method
+	r.URL = outgoingURL(to, x.Request.Target)
+	r.Host = x.Request.Authority
+	if r.Host == "" { // from HTTP/1.0; HTTP/1.1 wants one
+		r.Host = "localhost"
+	}
+	r.Header = make(http.Header, len(x.Request.Fields)+2)
+	toHeader(r.Header, x.Request.Fields)
+	noResend(r.Header)
+	if x.upgrade != "" {
+		r.Header["Connection"] = []string{"Upgrade"}
+		r.Header["Upgrade"] = []string{x.upgrade}
+	}
+	if r.ContentLength != 0 {
+		x.outgoingBody(r)
+	}
+	return r
+}
+
+// outgoingURL makes net/http write target byte for byte, which it does with an opaque URL. One that begins with two slashes
+// would be written in absolute form, with their host: it goes the common way, which escapes what RFC 3986 does not allow.
+func outgoingURL(to head.To, target string) *url.URL {
+	u := &url.URL{Scheme: "http", Host: hostOf(to)}
+	if !strings.HasPrefix(target, "//") {
+		u.Opaque = target
+		return u
+	}
+	if parsed, err := url.ParseRequestURI(target); err == nil {
+		u.Path, u.RawPath, u.RawQuery, u.ForceQuery = parsed.Path, parsed.RawPath, parsed.RawQuery, parsed.ForceQuery
+	}
+	return u
+}
+
+// noResend hides these names from Transport, which would take them as the leave to send a POST twice (P7). On the wire any
+// spelling means the same.
+func noResend(h http.Header) {
+	for _, name := range [...]string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values, ok := h[name]; ok {
+			delete(h, name)
+			h[strings.ToLower(name)] = values
+		}
+	}
+}
+
+// rewrite is ReverseProxy's hook; everything was decided in outgoing, and ReverseProxy's edits are undone: it removes query
+// parameters that it finds malformed, for one. The trailer map is shared with the request as it came, where net/http fills it
+// when the body ends.
+func rewrite(p *httputil.ProxyRequest) {
+	p.Out.URL = p.In.URL
+	p.Out.Header = p.In.Header
+	p.Out.Trailer = p.In.Trailer
+}
+
+// outgoingBody prepares r's body, and the trailers that may follow it when its length is unknown. Both the announced trailers
+// and others reach the app: net/http fills the map of the client's request when its body ends, and Transport writes it then.
+func (x *exchange) outgoingBody(r *http.Request) {
+	if r.ContentLength < 0 {
+		if x.request.Trailer == nil {
+			x.request.Trailer = http.Header{}
+		}
+		r.Trailer = x.request.Trailer
+		removeBadTrailers(r.Trailer)
+	}
+	r.Body = &requestBody{
+		ReadCloser: r.Body,
+		x:          x,
+		trailer:    r.Trailer,
+		held:       r.ProtoMajor == 1 && r.ProtoAtLeast(1, 1) && strings.EqualFold(r.Header.Get("Expect"), "100-continue"),
+	}
+}
+
+// requestBody is a client's body on its way to the app, read in a goroutine of Transport.
+type requestBody struct {
+	io.ReadCloser
+	x       *exchange
+	trailer http.Header
+	held    bool // the client waits for a 100
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	if b.held {
+		b.held = false
+		b.x.sendContinue()
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		removeBadTrailers(b.trailer)
+	} else if err != nil {
+		err = &bodyError{err}
+	}
+	return n, err
+}
+
+// bodyError marks what is the client's fault among the errors of a round trip.
+type bodyError struct{ error }
+
+func (e *bodyError) Unwrap() error { return e.error }

@@ -1,0 +1,110 @@
+package reverseproxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+)
+
+var errBadUpgrade = errors.New("reverseproxy: the app switches to a protocol that was not offered")
+
+// modifyResponse is ReverseProxy's hook for 101 and the final head: the Handler edits it, and may take its time to. An error
+// goes to handleError; ReverseProxy closes the app's body.
+func modifyResponse(res *http.Response) error {
+	x := exchangeOf(res.Request)
+	if x.failed != nil {
+		return x.failure(x.failed)
+	}
+	protocol := ""
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		if protocol = upgradeOf(res.Header); protocol == "" || !strings.EqualFold(protocol, x.upgrade) {
+			return errBadUpgrade
+		}
+		removeHopByHop(res.Header)
+	}
+	h := head.Head{Status: res.StatusCode, Fields: fromHeader(res.Header)}
+	if err := x.engine.Handler.Response(&x.Exchange, &h); err != nil {
+		return x.failure(err)
+	}
+	if protocol != "" {
+		clear(res.Header)
+		toHeader(res.Header, h.Fields)
+		res.Header["Connection"] = []string{"Upgrade"}
+		res.Header["Upgrade"] = []string{protocol}
+		return nil
+	}
+	res.StatusCode = h.Status
+	res.Header = nil // ReverseProxy would copy it
+	x.setHeader(h.Fields)
+	if res.ContentLength < 0 {
+		removeBadTrailers(res.Trailer)
+		res.Body = &responseBody{res.Body, res, x}
+	}
+	return nil
+}
+
+// setHeader makes fields the final head, and keeps net/http from adding a guessed Content-Type.
+func (x *exchange) setHeader(fields head.Fields) {
+	h := x.client.Header()
+	toHeader(h, fields)
+	x.engine.finishHeader(h)
+}
+
+func (e *Engine) finishHeader(h http.Header) {
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil
+	}
+	if e.draining.Load() {
+		h["Connection"] = []string{"close"}
+	}
+}
+
+// failure is what Handler.Response returned instead of editing a head, as the *head.Reply to send.
+func (x *exchange) failure(err error) error {
+	var reply *head.Reply
+	if errors.As(err, &reply) {
+		return reply
+	}
+	x.engine.Log.Error("response refused", "error", err)
+	return internalError
+}
+
+// fail makes a panic in the middle of a 1xx the failure of the exchange.
+func (x *exchange) fail(panicked any) {
+	x.failed = fmt.Errorf("reverseproxy: panic in a 1xx response: %v", panicked)
+}
+
+// responseBody shows the trailers to the Handler when the body ends. They leave as net/http's undeclared ones, which works
+// for those that Trailer announced too, and nothing is left for ReverseProxy to copy.
+type responseBody struct {
+	io.ReadCloser
+	res *http.Response
+	x   *exchange
+}
+
+func (b *responseBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF && len(b.res.Trailer) > 0 {
+		b.x.setTrailer(b.res.Trailer)
+		b.res.Trailer = nil
+	}
+	return n, err
+}
+
+func (x *exchange) setTrailer(trailer http.Header) {
+	h := head.Head{Status: x.status, Fields: fromHeader(trailer)}
+	if len(h.Fields) == 0 {
+		return // announced and not sent
+	}
+	x.engine.Handler.Trailer(&x.Exchange, &h)
+	edited := make(http.Header, len(h.Fields))
+	toHeader(edited, h.Fields)
+	removeBadTrailers(edited)
+	for name, values := range edited {
+		x.client.Header()[http.TrailerPrefix+name] = values
+	}
+}
