@@ -56,12 +56,13 @@ func (r *Record) MaxClock() uint64 {
 // a reserved entry and else 0, the name after its length as a varint, the stamp's clock and its writer, 8 bytes little-endian
 // each. Values need no part in it: a stamp is given to one value only.
 func (r *Record) Digest() [8]byte {
-	scratch := make([]byte, 0, 1024)
-	return digest(&scratch, r.Entries)
+	d, _ := digest(make([]byte, 0, 1024), r.Entries)
+	return d
 }
 
-func digest(scratch *[]byte, entries []Entry) [8]byte {
-	b := (*scratch)[:0]
+// digest writes over scratch, and returns what became of it.
+func digest(scratch []byte, entries []Entry) ([8]byte, []byte) {
+	b := scratch[:0]
 	for i := range entries {
 		e := &entries[i]
 		reserved := byte(0)
@@ -74,9 +75,8 @@ func digest(scratch *[]byte, entries []Entry) [8]byte {
 		b = binary.LittleEndian.AppendUint64(b, e.Stamp.Clock)
 		b = binary.LittleEndian.AppendUint64(b, e.Stamp.Writer)
 	}
-	*scratch = b
 	sum := sha256.Sum256(b)
-	return [8]byte(sum[:8])
+	return [8]byte(sum[:8]), b
 }
 
 // followIdle sets the idle time from the reserved entry, when there is one. A value that is no number of seconds counts as 0;

@@ -38,11 +38,12 @@ type header struct {
 func headerOf(r *Record, scratch *[]byte) header {
 	h := header{
 		epoch: r.Owner.Epoch, owner: r.Owner.hash(),
-		clock: r.MaxClock(), digest: digest(scratch, r.Entries),
+		clock:   r.MaxClock(),
 		created: uint64(r.Created), accessed: uint64(r.Accessed),
 		idle: r.Idle, lifetime: r.Lifetime,
 		life1: r.Life1, life2: r.Life2,
 	}
+	h.digest, *scratch = digest(*scratch, r.Entries)
 	switch r.State {
 	case Superseded:
 		h.flags = flagSuperseded
