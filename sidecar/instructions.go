@@ -35,6 +35,9 @@ func (in *instructions) none() bool {
 // instruct reads the fields that collect found. loaded is what the app was given.
 func (h *Handler) instruct(fields head.Fields, loaded *sessioncodec.Record) (*instructions, error) {
 	in := &instructions{}
+	if len(fields) == 0 {
+		return in, nil
+	}
 	seen := map[string]bool{}
 	for _, line := range fields {
 		name, err := h.admit(line, seen)
@@ -98,7 +101,7 @@ func (in *instructions) ops(list string) error {
 		case "touch":
 			in.touch = true
 		default:
-			return fmt.Errorf("unknown operation %q; known are renew, destroy, clear and touch", op)
+			return errors.New("unknown operation; known are renew, destroy, clear and touch") // without the value: it may be a secret
 		}
 	}
 	return nil
