@@ -4,12 +4,13 @@ import (
 	"strings"
 
 	"github.com/pillion-proxy/pillion/internal/head"
+	"github.com/pillion-proxy/pillion/internal/ring"
 )
 
 // answer writes the cookie and what keeps caches from mixing visitors up.
 func (h *Handler) answer(v *visit, in *instructions, resp *head.Head) {
 	cookie := h.cookieFor(v, in)
-	if cookie == "" && v.loaded == nil && v.shown == "" {
+	if cookie == "" && v.loaded == nil && v.shown == (ring.ID{}) {
 		return // nobody's session: the answer stays as cacheable as the app made it
 	}
 	cookie = h.restrain(v, in, resp, cookie)
@@ -24,14 +25,14 @@ func (h *Handler) answer(v *visit, in *instructions, resp *head.Head) {
 func (h *Handler) cookieFor(v *visit, in *instructions) string {
 	switch {
 	case in.destroy:
-		if v.shown == "" {
+		if v.shown == (ring.ID{}) {
 			return ""
 		}
 		return h.opts.Cookie.expire()
 	case v.loaded == nil || v.frozen:
 		return ""
 	}
-	if v.id.String() == v.shown {
+	if v.id == v.shown {
 		return ""
 	}
 	return h.opts.Cookie.write(v.id)

@@ -50,7 +50,8 @@ func (c Cookie) take(fields *head.Fields) []string {
 }
 
 func (c Cookie) mentioned(line string) bool {
-	return strings.Contains(line, "%") || strings.Contains(line, "=_") || strings.Contains(strings.ToLower(line), strings.ToLower(c.Name))
+	return strings.Contains(line, c.Name) || strings.Contains(line, "%") || strings.Contains(line, "=_") ||
+		strings.Contains(strings.ToLower(line), strings.ToLower(c.Name))
 }
 
 // resembles finds names that a decoding app could take for ours: percent-encoded, quoted, padded, other case, or no name at all.

@@ -48,7 +48,7 @@ type keeper interface {
 type visit struct {
 	space     string
 	included  bool                 // not an ignored path, not a preflight
-	shown     string               // the cookie as it came, "" when none verified
+	shown     ring.ID              // the cookie as it came, zero when none verified
 	id        ring.ID              // of the session, as it is now
 	loaded    *sessioncodec.Record // what the app is given; nil: no session
 	accessed  int64                // Unix milliseconds of this access
@@ -101,7 +101,7 @@ func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
 		return h.opts.Upstream, nil
 	}
 	if id, ok := readID(values, h.keys.Load(), h.opts.Lifetime, h.opts.Metrics); ok {
-		v.id, v.shown = id, id.String()
+		v.id, v.shown = id, id
 		if err := h.locate(x.Context, v, &x.Request); err != nil {
 			v.release()
 			return head.To{}, h.refuse(v, err)
