@@ -120,18 +120,18 @@ func (x *exchange) reply(reply *head.Reply) {
 	if reply.Token != "" {
 		x.engine.OwnAnswer(reply.Token)
 	}
-	x.engine.answer(x, x.request, reply)
+	x.engine.answer(x, x.request, reply, x.body.unread())
 }
 
-// answer writes reply.
-func (e *Engine) answer(w http.ResponseWriter, r *http.Request, reply *head.Reply) {
+// answer writes reply, and nothing after it when it is the last one on the connection.
+func (e *Engine) answer(w http.ResponseWriter, r *http.Request, reply *head.Reply, last bool) {
 	h := w.Header()
 	clear(h)
 	toHeader(h, reply.Fields)
 	if reply.Body != "" {
 		h["Content-Length"] = []string{strconv.Itoa(len(reply.Body))}
 	}
-	e.finishHeader(h)
+	e.finishHeader(h, last)
 	w.WriteHeader(reply.Status)
 	if r.Method != http.MethodHead {
 		_, _ = io.WriteString(w, reply.Body)

@@ -26,11 +26,13 @@ type exchange struct {
 	engine  *Engine
 	request *http.Request // the client's
 	client  http.ResponseWriter
-	upgrade string // the protocols the client offers to switch to
+	upgrade string        // the protocols the client offers to switch to
+	body    *requestBody  // on its way to the app; nil without one
+	decided chan struct{} // closed when the app says whether it wants the body; nil when the client does not wait for that
 	started time.Time
 
 	mu        sync.Mutex // orders what Transport's goroutines write (1xx) and the final head
-	continued bool       // 100 was sent
+	continued bool       // the body was asked for with a 100
 	status    int        // of the final head, 0 before it
 	failed    error      // what Handler.Response said to a 1xx: the final response is replaced
 
@@ -48,12 +50,12 @@ func (e *Engine) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	e.exchanges.Add(1)
 	defer e.exchanges.Add(-1)
 	if reply, ok := e.health(r); ok {
-		e.answer(w, r, reply)
+		e.answer(w, r, reply, false)
 		return
 	}
 	if reply := e.refuse(r); reply != nil {
 		e.OwnAnswer(reply.Token)
-		e.answer(w, r, reply)
+		e.answer(w, r, reply, false)
 		return
 	}
 	x := e.newExchange(w, r)

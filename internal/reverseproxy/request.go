@@ -2,7 +2,6 @@ package reverseproxy
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -43,6 +42,9 @@ func (x *exchange) outgoing(to head.To) *http.Request {
 	r.Header = make(http.Header, len(x.Request.Fields)+2)
 	toHeader(r.Header, x.Request.Fields)
 	noResend(r.Header)
+	if !r.ProtoAtLeast(1, 1) {
+		delete(r.Header, "Expect") // RFC 9110, section 10.1.1
+	}
 	if x.upgrade != "" {
 		r.Header["Connection"] = []string{"Upgrade"}
 		r.Header["Upgrade"] = []string{x.upgrade}
@@ -86,48 +88,3 @@ func rewrite(p *httputil.ProxyRequest) {
 	p.Out.Header = p.In.Header
 	p.Out.Trailer = p.In.Trailer
 }
-
-// outgoingBody prepares r's body, and the trailers that may follow it when its length is unknown. Both the announced trailers
-// and others reach the app: net/http fills the map of the client's request when its body ends, and Transport writes it then.
-func (x *exchange) outgoingBody(r *http.Request) {
-	if r.ContentLength < 0 {
-		if x.request.Trailer == nil {
-			x.request.Trailer = http.Header{}
-		}
-		r.Trailer = x.request.Trailer
-		removeBadTrailers(r.Trailer)
-	}
-	r.Body = &requestBody{
-		ReadCloser: r.Body,
-		x:          x,
-		trailer:    r.Trailer,
-		held:       r.ProtoMajor == 1 && r.ProtoAtLeast(1, 1) && strings.EqualFold(r.Header.Get("Expect"), "100-continue"),
-	}
-}
-
-// requestBody is a client's body on its way to the app, read in a goroutine of Transport.
-type requestBody struct {
-	io.ReadCloser
-	x       *exchange
-	trailer http.Header
-	held    bool // the client waits for a 100
-}
-
-func (b *requestBody) Read(p []byte) (int, error) {
-	if b.held {
-		b.held = false
-		b.x.sendContinue()
-	}
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
-		removeBadTrailers(b.trailer)
-	} else if err != nil {
-		err = &bodyError{err}
-	}
-	return n, err
-}
-
-// bodyError marks what is the client's fault among the errors of a round trip.
-type bodyError struct{ error }
-
-func (e *bodyError) Unwrap() error { return e.error }

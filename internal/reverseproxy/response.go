@@ -47,18 +47,19 @@ func modifyResponse(res *http.Response) error {
 	return nil
 }
 
-// setHeader makes fields the final head, and keeps net/http from adding a guessed Content-Type.
+// setHeader makes fields the final head.
 func (x *exchange) setHeader(fields head.Fields) {
 	h := x.client.Header()
 	toHeader(h, fields)
-	x.engine.finishHeader(h)
+	x.engine.finishHeader(h, x.body.unread())
 }
 
-func (e *Engine) finishHeader(h http.Header) {
+// finishHeader keeps net/http from guessing a Content-Type and has it close the connection when it must.
+func (e *Engine) finishHeader(h http.Header, last bool) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil
 	}
-	if e.draining.Load() {
+	if last || e.draining.Load() {
 		h["Connection"] = []string{"close"}
 	}
 }

@@ -22,6 +22,7 @@ func (x *exchange) WriteHeader(status int) {
 		x.writeInterim(status)
 		return
 	}
+	x.decide()
 	x.status = status
 	x.client.WriteHeader(status)
 }
@@ -44,23 +45,19 @@ func (x *exchange) writeInterim(status int) {
 		x.failed = err
 		return
 	}
-	if !x.request.ProtoAtLeast(1, 1) || status == http.StatusContinue && x.continued {
-		return // RFC 9110, section 15.2; and one 100 is enough
+	if !x.request.ProtoAtLeast(1, 1) {
+		return // RFC 9110, section 15.2
 	}
-	x.continued = x.continued || status == http.StatusContinue
+	if status == http.StatusContinue {
+		again := x.continued
+		x.decide()
+		x.continued = true
+		if again || x.request.ProtoMajor > 1 {
+			return // one is enough, and HTTP/2 in net/http writes its own at the first read
+		}
+	}
 	toHeader(fields, h.Fields)
 	x.client.WriteHeader(h.Status)
-}
-
-// sendContinue asks the client for a body that it holds back, unless the app's own 100 did or the final head went out.
-// net/http would do it at the first read too, but without regard for a 1xx that is being written at that moment.
-func (x *exchange) sendContinue() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if !x.continued && x.status == 0 {
-		x.continued = true
-		x.client.WriteHeader(http.StatusContinue)
-	}
 }
 
 func (x *exchange) Write(p []byte) (int, error) {
