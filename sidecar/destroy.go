@@ -17,16 +17,15 @@ func (h *Handler) destroy(ctx context.Context, v *visit) error {
 		return nil
 	}
 	_, release, err := h.keeper.hold(ctx, v)
-	ended := false
-	defer func() { release(ended) }()
+	var links []sessioncodec.Link
+	if err == nil {
+		links, err = h.bury(ctx, v.id)
+	}
+	// Released before the neighbours are touched: a late write holds its session and waits for the one that this is (follow).
+	release(err == nil)
 	if err != nil {
 		return err
 	}
-	links, err := h.bury(ctx, v.id)
-	if err != nil {
-		return err
-	}
-	ended = true
 	h.count("destroyed")
 	known := map[[16]byte]bool{v.id.Random: true}
 	for hops := 0; len(links) > 0 && hops < chainLimit; hops++ {
