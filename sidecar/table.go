@@ -13,7 +13,7 @@ import (
 const (
 	tableShards = 64
 	// entryOverhead is what a session costs in memory beside its names and values, measured on 64-bit machines.
-	entryOverhead = 480
+	entryOverhead = 576
 	// evictionSample is how many sessions are looked at to find an old one to evict: near enough to LRU without its list.
 	evictionSample = 16
 )
@@ -22,12 +22,28 @@ const (
 // take the newest state without it.
 type session struct {
 	random   [16]byte
-	mu       sync.Mutex
+	mu       mutex
 	now      atomic.Pointer[state]
 	accessed atomic.Int64 // Unix milliseconds of the last request
 	touched  atomic.Int64 // Unix milliseconds of the last write to the ring
 	dropped  bool         // no longer in the table; guarded by mu
 	size     int64        // as accounted in the table; guarded by mu
+}
+
+// mutex is held while the ring is asked. It is a channel, for who waits for it may be waiting for the network: in a bubble of
+// testing/synctest time goes on then, which it does not for a sync.Mutex.
+type mutex chan struct{}
+
+func newMutex() mutex   { return make(mutex, 1) }
+func (m mutex) Lock()   { m <- struct{}{} }
+func (m mutex) Unlock() { <-m }
+func (m mutex) TryLock() bool {
+	select {
+	case m <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }
 
 // state is what a session is between two changes; it is replaced, never changed.
@@ -102,7 +118,7 @@ func (t *table) enter(random [16]byte) *session {
 	defer sh.mu.Unlock()
 	s := sh.sessions[random]
 	if s == nil {
-		s = &session{random: random}
+		s = &session{random: random, mu: newMutex()}
 		sh.sessions[random] = s
 		t.m.InMemory.Inc()
 	}
