@@ -101,7 +101,8 @@ func (h *Handler) renew(ctx context.Context, v *visit, in *instructions) error {
 func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec.Record, to sessioncodec.Link, fresh *visit) error {
 	mark := *base
 	mark.State, mark.To = sessioncodec.Superseded, to
-	saved, err := h.opts.Store.Save(ctx, old, store.Write{Wait: store.Both, Refill: true,
+	// Only a sticky owner may add it where all nodes lack it: in shared mode that it is missing may be a logout's end (L5).
+	saved, err := h.opts.Store.Save(ctx, old, store.Write{Wait: store.Both, Refill: h.opts.Sticky,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			return sessioncodec.Join(&mark, stored), nil
 		}})
@@ -148,7 +149,7 @@ func (h *Handler) follow(ctx context.Context, v *visit, old *sessioncodec.Record
 	if e.hops++; e.hops > chainLimit {
 		return errBusy
 	}
-	next := &visit{space: v.space, id: ring.ID{Random: old.To.Random, Issued: old.To.Issued}, successor: true}
+	next := &visit{space: v.space, id: ring.ID{Random: old.To.Random, Issued: old.To.Issued, Route: h.opts.Route}, successor: true}
 	if err := h.keeper.find(ctx, next); err != nil {
 		return err
 	}
