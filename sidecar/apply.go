@@ -46,8 +46,10 @@ func (h *Handler) dispatch(ctx context.Context, v *visit, in *instructions) erro
 	}
 	e := h.edit(v, in)
 	err := h.keeper.commit(ctx, v, e)
-	if errors.Is(err, errLockLost) && e.other != nil {
-		_, _ = h.opts.Store.Save(ctx, v.id, e.giveBack())
+	if errors.Is(err, errLockLost) {
+		if w, ok := e.giveBack(); ok {
+			_, _ = h.opts.Store.Save(ctx, v.id, w)
+		}
 	}
 	return err
 }

@@ -234,10 +234,13 @@ func (e *edit) conflict(r *sessioncodec.Record) bool {
 }
 
 // giveBack returns the write that undoes a locked commit which met a conflict: a copy that took this edit's values gets the
-// other's back, under a new stamp.
-func (e *edit) giveBack() store.Write {
+// other's back, under a new stamp. It is false where nothing was written: the conflict showed before.
+func (e *edit) giveBack() (store.Write, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.other == nil {
+		return store.Write{}, false
+	}
 	var back []sessioncodec.Entry
 	for _, s := range e.steps {
 		if entry, ok := find(e.other, s.change.Name, s.reserved); ok {
@@ -254,7 +257,7 @@ func (e *edit) giveBack() store.Write {
 	restored := e.other.With(back...)
 	return store.Write{Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 		return sessioncodec.Join(restored, stored), nil
-	}}
+	}}, true
 }
 
 func find(r *sessioncodec.Record, name string, reserved bool) (sessioncodec.Entry, bool) {

@@ -123,7 +123,11 @@ func TestExactEditMeetsNewerValue(t *testing.T) {
 	if _, err := e.join(newer); !errors.Is(err, errLockLost) {
 		t.Fatalf("on a node that moved: %v", err)
 	}
-	restored, err := e.giveBack().Join(taken)
+	back, ok := e.giveBack()
+	if !ok {
+		t.Fatal("nothing is given back")
+	}
+	restored, err := back.Join(taken)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,7 +111,7 @@ func (k *sticky) keep(ctx context.Context, v *visit, s *session, st *state, e *e
 	switch {
 	case errors.Is(err, store.ErrUnacknowledged) && !k.h.opts.Refuse && k.h.opts.Commit == BeforeReply:
 		k.h.opts.Metrics.Commits.WithLabelValues("isolated").Inc()
-		k.remember(s, &state{id: st.id, record: e.mine, owned: true})
+		k.remember(s, &state{id: st.id, record: e.record(), owned: true})
 		k.later(s)
 		return nil
 	case err != nil:
