@@ -1,0 +1,193 @@
+package sidecar_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/memcachedtest"
+)
+
+// listener accepts in-memory connections.
+type listener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	close  func()
+}
+
+func newListener() *listener {
+	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	l.close = sync.OnceFunc(func() { close(l.closed) })
+	return l
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Close() error   { l.close(); return nil }
+func (l *listener) Addr() net.Addr { return address("192.0.2.80:443") }
+
+func (l *listener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	return l.dialFrom(ctx, "198.51.100.7:5000")
+}
+
+// dialFrom connects as if from that address.
+func (l *listener) dialFrom(ctx context.Context, from string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case l.conns <- &conn{theirs, address(from)}:
+		return ours, nil
+	case <-l.closed:
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+type conn struct {
+	net.Conn
+	remote address
+}
+
+func (c *conn) RemoteAddr() net.Addr { return c.remote }
+
+type address string
+
+func (a address) Network() string { return "tcp" }
+func (a address) String() string  { return string(a) }
+
+// node is one memcached and the wire to it, which a test can cut, slow down and listen to.
+type node struct {
+	name   string
+	server *memcachedtest.Server
+
+	mu     sync.Mutex
+	dead   bool
+	silent bool
+	delay  time.Duration // before each command
+	sent   []string      // the command lines that arrived, but for those about the canary
+}
+
+func newNode(t testing.TB, name string) *node {
+	n := &node{name: name, server: memcachedtest.New(memcachedtest.Options{})}
+	t.Cleanup(func() { n.server.Close() })
+	return n
+}
+
+func (n *node) dial(ctx context.Context) (net.Conn, error) {
+	n.mu.Lock()
+	dead := n.dead
+	n.mu.Unlock()
+	if dead {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
+	c, err := n.server.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &wire{Conn: c, node: n, asks: true}, nil
+}
+
+// kill ends the node; what it held is gone.
+func (n *node) kill() {
+	n.set(func() { n.dead = true })
+	n.server.Restart()
+}
+
+// revive starts it again, empty, and waits until sidecars have noticed.
+func (n *node) revive() {
+	n.set(func() { n.dead = false })
+	wait(5 * time.Second)
+}
+
+// restart is a kill and a start that nobody had the time to notice.
+func (n *node) restart() { n.server.Restart() }
+
+// silence makes the node take commands and never answer.
+func (n *node) silence(yes bool) { n.set(func() { n.silent = yes }) }
+
+func (n *node) slow(d time.Duration) { n.set(func() { n.delay = d }) }
+
+func (n *node) set(change func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change()
+}
+
+// commands returns what was sent since the last call.
+func (n *node) commands() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sent := n.sent
+	n.sent = nil
+	return sent
+}
+
+// operations counts what all nodes were asked since the last call, by then also in the background.
+func (f *fleet) operations() int {
+	wait(time.Millisecond)
+	total := 0
+	for _, n := range f.nodes {
+		total += len(n.commands())
+	}
+	return total
+}
+
+// keys lists the keys that any node holds, but for the canaries.
+func (f *fleet) keys() []string {
+	var keys []string
+	for _, n := range f.nodes {
+		for _, key := range n.server.Keys() {
+			if key != "p1:!life" && !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
+}
+
+// wire is a connection to a node.
+type wire struct {
+	net.Conn
+	node *node
+	asks bool // what is written next is a command, not the rest of one
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	w.asks = true
+	return w.Conn.Read(p)
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	w.node.mu.Lock()
+	delay, silent := w.node.delay, w.node.silent
+	if line, _, _ := strings.Cut(string(p), "\r\n"); w.asks && !strings.Contains(line, "p1:!life") {
+		w.node.sent = append(w.node.sent, line)
+	}
+	asks := w.asks
+	w.asks = false
+	w.node.mu.Unlock()
+	if silent {
+		return len(p), nil
+	}
+	if asks && delay > 0 {
+		wait(delay)
+	}
+	n, err := w.Conn.Write(p)
+	if err == io.ErrClosedPipe {
+		err = syscall.EPIPE
+	}
+	return n, err
+}
