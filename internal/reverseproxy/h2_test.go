@@ -1,0 +1,83 @@
+package reverseproxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// HTTP/2 reaches the app as HTTP/1.1, over TLS and by prior knowledge.
+func TestHTTP2(t *testing.T) {
+	certified := httptest.NewUnstartedServer(nil) // for its certificate
+	certified.StartTLS()
+	defer certified.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(certified.Certificate())
+
+	app := func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		w.Header().Set("Pillion-Patch", "{}")
+		w.Header().Set("Trailer", "X-Sum, Pillion-Op")
+		fmt.Fprintf(w, "%s %s %s %q %s %s %s", req.Proto, req.Method, req.RequestURI, req.Header["Cookie"], req.Header.Get("X-Forwarded-Proto"), body, req.Trailer.Get("X-T"))
+		w.Header().Set("X-Sum", "7")
+		w.Header().Set("Pillion-Op", "x")
+	}
+	for _, scheme := range []string{"http", "https"} {
+		var o Options
+		if scheme == "https" {
+			o.TLS = &tls.Config{Certificates: certified.TLS.Certificates}
+		}
+		r := startHTTP(t, nil, o, app)
+		protocols := new(http.Protocols)
+		protocols.SetHTTP2(scheme == "https")
+		protocols.SetUnencryptedHTTP2(scheme == "http")
+		transport := &http.Transport{Protocols: protocols, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "example.com"}}
+		defer transport.CloseIdleConnections()
+
+		req, _ := http.NewRequest("POST", scheme+"://"+r.addr+"/a%2Fb?y=%zz", io.MultiReader(strings.NewReader("body")))
+		req.Header.Set("Cookie", "a=1; b=2")
+		req.Trailer = http.Header{"X-T": {"8"}}
+		res, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatalf("%s: %v", scheme, err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		want := "HTTP/1.1 POST /a%2Fb?y=%zz [\"a=1; b=2\"] " + scheme + " body 8"
+		if err != nil || res.ProtoMajor != 2 || string(body) != want {
+			t.Errorf("%s: %s %q %v, want %q", scheme, res.Proto, body, err, want)
+		}
+		if res.Header.Get("Pillion-Patch") != "" || len(res.Trailer) != 1 || res.Trailer.Get("X-Sum") != "7" {
+			t.Errorf("%s: header %v, trailers %v", scheme, res.Header, res.Trailer)
+		}
+		r.engine.Drain()
+		res, err = transport.RoundTrip(req.Clone(t.Context()))
+		if err != nil || res.StatusCode != 200 {
+			t.Errorf("%s, draining: %v %v", scheme, res, err)
+			continue
+		}
+		res.Body.Close()
+	}
+}
+
+// HTTP/1.1 is spoken on a TLS listener too.
+func TestTLS(t *testing.T) {
+	certified := httptest.NewTLSServer(nil)
+	defer certified.Close()
+	r := startHTTP(t, nil, Options{TLS: &tls.Config{Certificates: certified.TLS.Certificates}},
+		func(w http.ResponseWriter, req *http.Request) { fmt.Fprint(w, req.Header.Get("X-Forwarded-Proto")) })
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
+	res, err := (&http.Client{Transport: transport}).Get("https://" + r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, _ := io.ReadAll(res.Body); res.ProtoMajor != 1 || string(body) != "https" {
+		t.Errorf("%s %q", res.Proto, body)
+	}
+}
