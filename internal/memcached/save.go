@@ -50,7 +50,8 @@ type save struct {
 	settled  bool                 // the first node of the order acknowledged or failed
 	fatal    error                // ends the write at every node
 	finished bool
-	last     blob // the one sealed or opened last
+	opened   blob // the one read last
+	sealed   blob // the one made last; apart, for one node may be written before the other is read
 }
 
 // ack is a node that acknowledged, with what it holds since then.

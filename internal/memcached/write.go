@@ -104,14 +104,15 @@ func (sv *save) read(n *node) answer {
 	}
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
-	if !bytes.Equal(a.value, sv.last.bytes) {
-		a.record = sv.s.open(n, sv.key, a.value)
-		if a.record == nil {
+	for _, last := range []blob{sv.opened, sv.sealed} {
+		if last.record != nil && bytes.Equal(a.value, last.bytes) {
+			a.record = last.record
 			return a
 		}
-		sv.last = blob{a.value, a.record}
 	}
-	a.record = sv.last.record
+	if a.record = sv.s.open(n, sv.key, a.value); a.record != nil {
+		sv.opened = blob{a.value, a.record}
+	}
 	return a
 }
 
@@ -152,8 +153,10 @@ func (sv *save) elsewhere(n *node) (others *sessioncodec.Record, all bool) {
 func (sv *save) seal(r *sessioncodec.Record, holding lives) ([]byte, error) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
-	if last := sv.last.record; last != nil && holding.in(last) && r.Same(last) {
-		return sv.last.bytes, nil
+	for _, last := range []blob{sv.sealed, sv.opened} {
+		if last.record != nil && holding.in(last.record) && r.Same(last.record) {
+			return last.bytes, nil
+		}
 	}
 	labelled := *r
 	labelled.Life1, labelled.Life2 = holding[0], holding[1]
@@ -164,7 +167,7 @@ func (sv *save) seal(r *sessioncodec.Record, holding lives) ([]byte, error) {
 	if len(sv.key)+len(sealed) > maxItem {
 		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(sealed))
 	}
-	sv.last = blob{sealed, &labelled}
+	sv.sealed = blob{sealed, &labelled}
 	return sealed, nil
 }
 

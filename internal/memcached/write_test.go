@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -198,6 +199,23 @@ func TestTTL(t *testing.T) {
 	} {
 		if got := s.ttl(&c.r, now); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// The second copy is the first one's bytes, whichever lane is faster: they are sealed once, and a reader of both opens one.
+func TestCopiesAreTheSameBytes(t *testing.T) {
+	a, b := startReal(t), startReal(t)
+	s := testStore(t, Options{}, a, b)
+	id := newID(t, "n1")
+	mine := record(entry("a", `0`))
+	mustSave(t, s, id, birth(mine))
+	get := "get " + ring.StorageKey(s.space, id.Random)
+	for i := range 200 {
+		mine = mine.With(entry("a", fmt.Sprint(i)))
+		mustSave(t, s, id, update(mine))
+		if first, second := a.Command(get, "END"), b.Command(get, "END"); !slices.Equal(first, second) {
+			t.Fatalf("after %d writes the copies differ in their bytes", i+1)
 		}
 	}
 }
