@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/internal/store"
@@ -27,7 +29,8 @@ type Handler struct {
 	touch      time.Duration
 	ignore     atomic.Pointer[[]*regexp.Regexp]
 	keys       atomic.Pointer[ring.Keys]
-	renewed    chan struct{} // a node has a new life
+	renewed    chan struct{}                                            // a node has a new life
+	requests   struct{ session, anonymous, ignored prometheus.Counter } // a look-up by label for each request would show
 }
 
 // keeper is what differs between the two modes.
@@ -72,6 +75,9 @@ func New(opts Options) *Handler {
 			opts.Log.Error("a stored stamp is more than five minutes ahead of this clock: check the clocks of the fleet")
 		}),
 	}
+	h.requests.session = opts.Metrics.Requests.WithLabelValues("session")
+	h.requests.anonymous = opts.Metrics.Requests.WithLabelValues("anonymous")
+	h.requests.ignored = opts.Metrics.Requests.WithLabelValues("ignored")
 	h.SetIgnore(opts.Ignore)
 	h.SetKeys(opts.Keys)
 	if opts.Sticky {
@@ -97,7 +103,7 @@ func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
 	}
 	values := h.opts.Cookie.take(&x.Request.Fields)
 	if v.included = !h.ignores(&x.Request); !v.included {
-		h.opts.Metrics.Requests.WithLabelValues("ignored").Inc()
+		h.requests.ignored.Inc()
 		return h.opts.Upstream, nil
 	}
 	if id, ok := readID(values, h.keys.Load(), h.opts.Lifetime, h.opts.Metrics); ok {
@@ -107,11 +113,11 @@ func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
 			return head.To{}, h.refuse(v, err)
 		}
 	}
-	kind := "session"
-	if v.loaded == nil {
-		kind = "anonymous"
+	if v.loaded != nil {
+		h.requests.session.Inc()
+	} else {
+		h.requests.anonymous.Inc()
 	}
-	h.opts.Metrics.Requests.WithLabelValues(kind).Inc()
 	h.inject(v, &x.Request)
 	return h.opts.Upstream, nil
 }

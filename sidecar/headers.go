@@ -53,7 +53,11 @@ func strip(fields *head.Fields) int {
 
 // inject sets the fields that hand the session to the app: each exactly once (H4), after hop-by-hop removal (H2).
 func (h *Handler) inject(v *visit, req *head.Head) {
-	object := sessioncodec.AppendObject(nil, v.loaded)
+	var object []byte
+	if v.loaded != nil {
+		object = make([]byte, 0, weight(v.loaded)+len("{}"))
+	}
+	object = sessioncodec.AppendObject(object, v.loaded)
 	inline := len(object) <= h.opts.InlineMax
 	meta := h.meta(v, len(object), inline)
 	session := ""
