@@ -14,8 +14,15 @@ const (
 	warmUp   = time.Second
 )
 
-// measureLoad measures sidecars against nginx, each before an app and, for the sidecars, two nodes of its own.
-func measureLoad(l *lab, t *table, rounds int, each time.Duration) error {
+// load says how to measure under load.
+type load struct {
+	rounds   int
+	each     time.Duration // of one turn
+	profiles string        // directory for CPU profiles, "" for none
+}
+
+// measure measures sidecars against nginx, each before an app and, for the sidecars, two nodes of its own.
+func (o load) measure(l *lab, t *table) error {
 	progress("load: starting nginx and sidecars with %d sessions each", visitors)
 	nginx, err := l.startNginx()
 	if err != nil {
@@ -37,12 +44,15 @@ func measureLoad(l *lab, t *table, rounds int, each time.Duration) error {
 		candidates = append(candidates, p)
 	}
 	nginx.cookies = candidates[1].cookies
-	turns, err := l.drives(candidates, rounds, each)
+	turns, err := l.drives(candidates, o.rounds, o.each)
 	if err != nil {
 		return err
 	}
 	for _, p := range candidates[1:] {
 		t.addLoad(p, turns[p], turns[nginx])
+	}
+	if o.profiles != "" {
+		return l.profile(candidates[1:], o.profiles, o.each)
 	}
 	return nil
 }
@@ -61,7 +71,7 @@ func (l *lab) startSidecar(name, path string, settings []string) (*proxy, error)
 	if err := os.WriteFile(file, []byte(strings.Join(cookies, "\n")+"\n"), 0o600); err != nil {
 		return nil, err
 	}
-	return &proxy{name: name, process: f.sidecar, address: f.address, app: f.app, path: path, cookies: file, session: true}, nil
+	return &proxy{name: name, process: f.sidecar, address: f.address, admin: f.admin, app: f.app, path: path, cookies: file, session: true}, nil
 }
 
 // drives lets the candidates take turns; every other round goes backwards.

@@ -30,11 +30,13 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 5, "how often each candidate gets its `turns` under load")
-	each := flag.Duration("round", 3*time.Second, "how `long` a turn takes")
+	var o load
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each candidate gets its turn under load")
+	flag.DurationVar(&o.each, "turn", 3*time.Second, "how long a turn takes, whole seconds")
+	flag.StringVar(&o.profiles, "profile", "", "`directory` that gets CPU profiles of the sidecars")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *rounds, *each)
+	err := run(ctx, o)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -43,7 +45,7 @@ func main() {
 }
 
 // run makes every measurement and prints the table at last, or nothing of it.
-func run(ctx context.Context, rounds int, each time.Duration) error {
+func run(ctx context.Context, o load) error {
 	if err := installed("memcached", "nginx", "wrk"); err != nil {
 		return err
 	}
@@ -54,11 +56,7 @@ func run(ctx context.Context, rounds int, each time.Duration) error {
 	defer l.close()
 	var t table
 	t.about = machine(ctx)
-	for _, part := range []func(*lab, *table) error{
-		measureCodec,
-		measureOperations,
-		func(l *lab, t *table) error { return measureLoad(l, t, rounds, each) },
-	} {
+	for _, part := range []func(*lab, *table) error{measureCodec, measureOperations, o.measure} {
 		if err := part(l, &t); err != nil {
 			return errors.Join(err, ctx.Err())
 		}

@@ -21,6 +21,7 @@ type proxy struct {
 	app     *app
 	path    string
 	cookies string // file with one in each line
+	admin   string // of a sidecar
 	session bool   // it finds sessions and hands them to the app
 }
 
