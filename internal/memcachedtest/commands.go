@@ -97,6 +97,7 @@ func (c *conn) readUpdate(args [][]byte) (ok bool, err error) {
 	if u.data, err = c.data(length); err != nil {
 		return false, err
 	}
+	c.m.stats.sets.Add(1)
 	if u.data == nil {
 		c.say("CLIENT_ERROR bad data chunk")
 	}

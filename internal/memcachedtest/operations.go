@@ -24,23 +24,20 @@ func (m *memory) get(key []byte, exptime *int32) (value, bool) {
 	now := m.second()
 	s := in(m, key)
 	defer s.mu.Unlock()
-	m.stats.gets.Add(1)
-	if exptime != nil {
-		m.stats.touches.Add(1)
+	all, hits, misses := &m.stats.gets, &m.stats.getHits, &m.stats.getMisses
+	if exptime != nil { // gat counts as a touch alone
+		all, hits, misses = &m.stats.touches, &m.stats.touchHits, &m.stats.touchMisses
 	}
+	all.Add(1)
 	it := m.find(s, string(key), now)
 	if it == nil {
-		m.stats.getMisses.Add(1)
-		if exptime != nil {
-			m.stats.touchMisses.Add(1)
-		}
+		misses.Add(1)
 		return value{}, false
 	}
-	m.stats.getHits.Add(1)
+	hits.Add(1)
 	it.fetched = true
 	s.bump(it, now)
 	if exptime != nil {
-		m.stats.touchHits.Add(1)
 		it.expires = expiry(*exptime, now)
 	}
 	return value{it.data, it.flags, it.cas}, true
@@ -62,7 +59,6 @@ func (m *memory) store(u update) string {
 	now := m.second()
 	s := in(m, u.key)
 	defer s.mu.Unlock()
-	m.stats.sets.Add(1)
 	old := m.find(s, u.key, now)
 	it := &item{key: u.key, data: u.data, flags: u.flags, expires: expiry(u.exptime, now)}
 	switch u.verb {
@@ -112,7 +108,8 @@ func concat(a, b []byte) []byte {
 	return append(append(make([]byte, 0, len(a)+len(b)), a...), b...)
 }
 
-// count adds to a decimal number, or takes away down to 0. A number that got shorter is filled with spaces.
+// count adds to a decimal number, or takes away down to 0. A number that got shorter is filled with spaces, as memcached does it
+// while nobody else uses the item.
 func (m *memory) count(key []byte, up bool, delta uint64) string {
 	now := m.second()
 	hits, misses := &m.stats.decrHits, &m.stats.decrMisses
