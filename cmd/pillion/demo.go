@@ -17,7 +17,7 @@ import (
 )
 
 func newDemoCommand(e env) *cobra.Command {
-	o := demo.Options{Out: e.stdout}
+	o := demo.Options{Environ: e.environ, Out: e.stdout}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a fleet on loopback: 2 nodes, 2 apps, 2 sidecars and a front, each a process to kill",
@@ -34,7 +34,7 @@ func newDemoCommand(e env) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&o.Sticky, "sticky", true, "sessions live in one sidecar; false: the ring is the truth")
 	cmd.Flags().BoolVar(&o.Restart, "restart", true, "start a killed part again after 3 seconds")
-	cmd.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:0", "the front's `address`")
+	cmd.Flags().StringVar(&o.Listen, "listen", "", "the front's `address` (default a free port of 127.0.0.1)")
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 //go:embed page.html
 var page string
 
-// App is the demo's counter app: an HTTP server that knows nothing of Pillion but its header contract. It answers like the ones in
+// App is the demo's counter app: an HTTP server that knows nothing of Pillion but its header contract. Its paths are those of
 // examples/counter.
 func App(name string) http.Handler {
 	mux := http.NewServeMux()
@@ -21,29 +22,27 @@ func App(name string) http.Handler {
 		fmt.Fprint(w, page)
 	})
 	mux.HandleFunc("/get", func(w http.ResponseWriter, r *http.Request) { reply(w, session(r)) })
+	set := func(w http.ResponseWriter, key string, value any) {
+		patch(w, map[string]any{key: value})
+		reply(w, map[string]any{"value": value, "served_by": name})
+	}
 	mux.HandleFunc("/counter", func(w http.ResponseWriter, r *http.Request) {
-		key := r.FormValue("k")
-		if key == "" {
-			key = "count"
-		}
+		key := cmp.Or(r.FormValue("k"), "count")
 		n, _ := session(r)[key].(float64)
-		patch(w, map[string]any{key: n + 1})
-		reply(w, map[string]any{"value": n + 1, "served_by": name})
+		set(w, key, n+1)
 	})
-	mux.HandleFunc("/set", func(w http.ResponseWriter, r *http.Request) {
-		patch(w, map[string]any{r.FormValue("k"): r.FormValue("v")})
-		reply(w, map[string]any{"ok": true})
-	})
+	mux.HandleFunc("/set", func(w http.ResponseWriter, r *http.Request) { set(w, r.FormValue("k"), r.FormValue("v")) })
 	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) {
-		patch(w, map[string]any{"user": r.FormValue("user")})
 		w.Header().Set("Pillion-Subject", strconv.QuoteToASCII(r.FormValue("user")))
 		w.Header().Set("Pillion-Op", "renew")
-		reply(w, map[string]any{"user": r.FormValue("user")})
+		set(w, "user", r.FormValue("user"))
 	})
-	mux.HandleFunc("/invalidate", func(w http.ResponseWriter, _ *http.Request) {
+	logout := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Pillion-Op", "destroy")
-		reply(w, map[string]any{"ok": true})
-	})
+		reply(w, map[string]any{"value": nil, "served_by": name})
+	}
+	mux.HandleFunc("/logout", logout)
+	mux.HandleFunc("/invalidate", logout)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if ms, err := strconv.Atoi(r.FormValue("delay")); err == nil {
 			time.Sleep(min(time.Duration(ms)*time.Millisecond, time.Minute))

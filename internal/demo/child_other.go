@@ -4,5 +4,5 @@ package demo
 
 import "syscall"
 
-// childAttributes puts a child in a group of its own, so that Ctrl-C reaches the demo alone.
-func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// childAttributes leaves a child in the demo's group, so that a second Ctrl-C, which ends the demo at once, ends the child too.
+func childAttributes() *syscall.SysProcAttr { return nil }

@@ -1,8 +1,8 @@
 // Package demo runs a whole fleet on loopback, each part a process of its own, so that a newcomer can kill any of them and watch the
 // session live on: two embedded memcached nodes, two counter apps, a sidecar beside each, and a front.
 //
-// Every part is this very executable with another command. A part that dies is started again, empty, at its old address. No part
-// outlives the demo.
+// Every part is this very executable with another command. It is announced by one line, `KIND NAME ADDRESS pid=PID`. A part that dies
+// is started again, empty, at its old address, and announced again. No part outlives the demo.
 package demo
 
 import (
@@ -12,6 +12,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -21,7 +23,8 @@ const restartAfter = 3 * time.Second
 // Options say what fleet to run.
 type Options struct {
 	Executable string
-	Listen     string // of the front
+	Environ    []string // of the parts; PILLION_* are settings of another sidecar and are left out
+	Listen     string   // of the front
 	Sticky     bool
 	Restart    bool // start a killed part again
 	Out        io.Writer
@@ -29,25 +32,26 @@ type Options struct {
 
 // fleet is the running demo.
 type fleet struct {
-	opts    Options
-	dir     string
-	spawner *spawner
-	mu      sync.Mutex // orders the lines of Out
-	parts   sync.WaitGroup
+	opts     Options
+	dir      string
+	spawner  *spawner
+	parts    []*part // in the order they were started
+	watchers sync.WaitGroup
+	mu       sync.Mutex // orders the lines of Out
 }
 
-// Run starts the fleet and returns when ctx ends and all parts are gone.
+// Run starts the fleet and returns when ctx ended and all parts are gone.
 func Run(ctx context.Context, opts Options) error {
 	dir, err := os.MkdirTemp("", "pillion-demo-")
 	if err != nil {
 		return fmt.Errorf("demo: make a folder for the run: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	opts.Environ = slices.DeleteFunc(slices.Clone(opts.Environ), func(variable string) bool { return strings.HasPrefix(variable, "PILLION_") })
 	f := &fleet{opts: opts, dir: dir, spawner: newSpawner()}
 	defer f.spawner.close()
-	defer f.parts.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer f.stop()
 	defer cancel()
 	if err := f.start(ctx); err != nil {
 		return err
@@ -56,63 +60,65 @@ func Run(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// start brings the parts up in the order in which they need each other.
+// start brings the parts up in the order in which they need each other, and watches over them.
 func (f *fleet) start(ctx context.Context) error {
+	parts, metrics, err := f.plan()
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if err := f.launch(ctx, p); err != nil {
+			return err
+		}
+		f.parts = append(f.parts, p)
+		f.watchers.Go(func() { f.watch(ctx, p) })
+	}
+	f.say("\nOpen the front and count. Kill any part with kill -9 PID and go on counting. Ctrl-C ends the demo.\n")
+	f.say("Metrics: %s. Logs: %s\n", metrics, f.dir)
+	return nil
+}
+
+// plan lists the parts, and where the sidecars tell their metrics. Only the front's address may be the user's.
+func (f *fleet) plan() (parts []*part, metrics string, err error) {
 	key := filepath.Join(f.dir, "key")
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	if err := os.WriteFile(key, secret, 0o600); err != nil {
-		return fmt.Errorf("demo: write the key of this run: %w", err)
+		return nil, "", fmt.Errorf("demo: write the key of this run: %w", err)
 	}
-	var nodes []string
-	for _, name := range []string{"n1", "n2"} {
-		address, err := f.add(ctx, "node", name, "demo-node")
-		if err != nil {
-			return err
-		}
-		nodes = append(nodes, name+"="+address)
+	free, err := freePorts(9)
+	if err != nil {
+		return nil, "", err
 	}
-	front := []string{"demo-front", fmt.Sprintf("--sticky=%t", f.opts.Sticky)}
-	for _, n := range []string{"1", "2"} {
-		app, err := f.add(ctx, "app", "app"+n, "demo-app", "--name", "app"+n)
-		if err != nil {
-			return err
-		}
-		args := []string{"sidecar", "--app", "demo", "--route", "a" + n, "--upstream", "http://" + app, "--admin", "127.0.0.1:0",
-			"--session-insecure-cookie", fmt.Sprintf("--sticky=%t", f.opts.Sticky), "--keys", "id=1,file=" + key + ",use=seal", "--log-level", "warn"}
-		for _, node := range nodes {
-			args = append(args, "--ring-nodes", node)
-		}
-		sidecar, err := f.add(ctx, "sidecar", "a"+n, args...)
-		if err != nil {
-			return err
-		}
-		front = append(front, "--sidecar", "a"+n+"="+sidecar)
+	n1, n2, app1, app2, a1, a2, admin1, admin2 := free[0], free[1], free[2], free[3], free[4], free[5], free[6], free[7]
+	front := f.opts.Listen
+	if front == "" {
+		front = free[8]
 	}
-	_, err := f.add(ctx, "front", "front", front...)
-	if err == nil {
-		f.say("\nOpen the front's address, then kill parts: kill -9 PID. Logs: %s. Ctrl-C ends the demo.\n", f.dir)
+	mode := fmt.Sprintf("--sticky=%t", f.opts.Sticky)
+	sidecar := []string{
+		"sidecar", mode, "--app=demo", "--session-insecure-cookie", "--keys=id=1,use=seal,file=" + key, "--ring-nodes=n1=" + n1, "--ring-nodes=n2=" + n2,
+		"--log-level=warn", "--drain-linger=0s", // the front ends before the sidecars: nobody is left to see a drain
 	}
-	return err
-}
-
-// add starts a part, announces it, and watches over it.
-func (f *fleet) add(ctx context.Context, kind, name string, args ...string) (address string, err error) {
-	listen := "127.0.0.1:0"
-	if kind == "front" {
-		listen = f.opts.Listen
+	add := func(kind, name, listen string, command ...string) {
+		parts = append(parts, &part{
+			kind: kind, name: name, listen: listen, command: command,
+			executable: f.opts.Executable, environ: f.opts.Environ, log: filepath.Join(f.dir, name+".log"),
+		})
 	}
-	p := &part{kind: kind, name: name, args: args, listen: listen, executable: f.opts.Executable, log: filepath.Join(f.dir, name+".log")}
-	if err := f.launch(ctx, p); err != nil {
-		return "", err
-	}
-	f.parts.Go(func() { f.watch(ctx, p) })
-	return p.listen, nil
+	add("node", "n1", n1, "demo-node")
+	add("node", "n2", n2, "demo-node")
+	add("app", "app1", app1, "demo-app", "--name=app1")
+	add("app", "app2", app2, "demo-app", "--name=app2")
+	add("sidecar", "a1", a1, append(slices.Clone(sidecar), "--route=a1", "--upstream=http://"+app1, "--admin="+admin1)...)
+	add("sidecar", "a2", a2, append(slices.Clone(sidecar), "--route=a2", "--upstream=http://"+app2, "--admin="+admin2)...)
+	add("front", "front", front, "demo-front", mode, "--sidecar=a1="+a1, "--sidecar=a2="+a2)
+	return parts, fmt.Sprintf("http://%s/metrics (a1), http://%s/metrics (a2)", admin1, admin2), nil
 }
 
 func (f *fleet) launch(ctx context.Context, p *part) error {
 	if err := p.start(ctx, f.spawner); err != nil {
-		return fmt.Errorf("demo: %s %s did not start: %w", p.kind, p.name, err)
+		return fmt.Errorf("demo: %s did not start: %w", p.name, err)
 	}
 	address := p.listen
 	if p.kind == "front" {
@@ -122,31 +128,41 @@ func (f *fleet) launch(ctx context.Context, p *part) error {
 	return nil
 }
 
-// watch starts the part again when it dies, until ctx ends; then it ends the part.
+// watch starts the part again when it dies, until ctx ends.
 func (f *fleet) watch(ctx context.Context, p *part) {
 	for {
 		select {
 		case <-ctx.Done():
-			p.stop()
 			return
 		case <-p.exited:
 		}
-		f.say("%-8s %-6s died%s\n", p.kind, p.name, map[bool]string{true: "; it comes back empty in 3 s"}[f.opts.Restart])
-		if !f.opts.Restart {
+		if ctx.Err() != nil {
 			return
 		}
-		for {
+		if !f.opts.Restart {
+			f.say("%s died\n", p.name)
+			return
+		}
+		f.say("%s died; it comes back empty in 3 s\n", p.name)
+		for restarted := false; !restarted; {
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(restartAfter):
 			}
 			err := f.launch(ctx, p)
-			if err == nil || ctx.Err() != nil {
-				break
+			if restarted = err == nil; !restarted && ctx.Err() == nil {
+				f.say("%v; trying again\n", err)
 			}
-			f.say("%v; trying again\n", err)
 		}
+	}
+}
+
+// stop ends the parts in the reverse of the order they need each other: a sidecar still brings to the nodes what it owes them.
+func (f *fleet) stop() {
+	f.watchers.Wait()
+	for _, p := range slices.Backward(f.parts) {
+		p.stop()
 	}
 }
 

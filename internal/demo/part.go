@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,9 +26,10 @@ const (
 // start it keeps that address.
 type part struct {
 	kind, name string
-	args       []string
-	listen     string
 	executable string
+	command    []string // without --listen
+	environ    []string
+	listen     string
 	log        string
 	cmd        *exec.Cmd
 	exited     chan struct{}
@@ -38,7 +43,8 @@ func (p *part) start(ctx context.Context, s *spawner) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(p.executable, append(append([]string{}, p.args...), "--listen", p.listen)...)
+	cmd := exec.Command(p.executable, append(slices.Clone(p.command), "--listen="+p.listen)...)
+	cmd.Env = p.environ
 	cmd.Stderr = log
 	cmd.SysProcAttr = childAttributes()
 	out, err := cmd.StdoutPipe()
@@ -55,7 +61,7 @@ func (p *part) start(ctx context.Context, s *spawner) error {
 	case p.listen = <-address:
 		return nil
 	case <-p.exited:
-		return fmt.Errorf("it ended at once: %s", p.lastWords())
+		return errors.New(p.lastWords())
 	case <-time.After(startWithin):
 		p.stop()
 		return errors.New("it told no address")
@@ -89,8 +95,24 @@ func (p *part) stop() {
 	}
 }
 
+// lastWords is the reason why the child ended at once, as far as it said one.
 func (p *part) lastWords() string {
 	text, _ := os.ReadFile(p.log)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return lines[len(lines)-1]
+	return "it ended at once: " + strings.TrimPrefix(lines[len(lines)-1], "pillion: ")
+}
+
+// freePorts finds ports of loopback that nobody uses, below those which systems give to outgoing connections: one of these could
+// otherwise take the port of a dead part before it comes back.
+func freePorts(n int) (addresses []string, err error) {
+	for tries := 0; len(addresses) < n; tries++ {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(12000)))
+		if err == nil {
+			defer l.Close() // only now, so that none is found twice
+			addresses = append(addresses, l.Addr().String())
+		} else if tries > 1000 {
+			return nil, fmt.Errorf("demo: too few free ports of 127.0.0.1 from 20000 to 31999: %w", err)
+		}
+	}
+	return addresses, nil
 }
