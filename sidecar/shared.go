@@ -64,7 +64,9 @@ func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
 	if k.h.opts.Commit == Async {
 		wait = store.First
 	}
-	saved, err := k.h.opts.Store.Save(ctx, v.id, store.Write{Join: e.join, Copies: sharedCopies, Wait: wait, Birth: v.born, Seen: v.seen})
+	saved, err := k.h.opts.Store.Save(ctx, v.id, store.Write{
+		Join: e.join, Copies: sharedCopies, Wait: wait, Birth: v.born, Seen: v.seen, Done: k.repair(v.id, time.UnixMilli(e.now)),
+	})
 	switch {
 	case err != nil:
 		return err
@@ -86,23 +88,38 @@ func (k *shared) hold(_ context.Context, v *visit) (*sessioncodec.Record, func(e
 
 func (k *shared) forget([16]byte) {}
 
-// touch refreshes a session's copies: it reads every node, and refills what is missing or behind. A session missed everywhere stays
-// missed, for no memory here knows more than the ring.
+// touch refreshes a session's copies in the background.
 func (k *shared) touch(id ring.ID, now time.Time) {
 	k.h.opts.Metrics.Touches.Inc()
-	k.h.background.add(id.Random, func(ctx context.Context) {
-		found, err := k.h.opts.Store.Load(ctx, id, store.Everywhere)
-		if err != nil || found.Record == nil || found.Record.State == sessioncodec.Destroyed {
-			return
-		}
-		mine := *found.Record
-		mine.Accessed = max(mine.Accessed, now.UnixMilli())
-		_, err = k.h.opts.Store.Save(ctx, id, store.Write{Copies: sharedCopies, Wait: store.Both,
-			Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
-				return sessioncodec.Join(&mine, stored), nil
-			}})
-		if err != nil {
-			k.h.opts.Log.Warn("a session could not be refreshed", "ref", ring.Ref(k.h.opts.Space, id.Random), "error", err)
-		}
+	k.h.background.add(id.Random, func(ctx context.Context) { k.refresh(ctx, id, now) })
+}
+
+// refresh reads every node, and refills what is missing or behind. A session missed everywhere stays missed, for no memory here knows
+// more than the ring.
+func (k *shared) refresh(ctx context.Context, id ring.ID, now time.Time) {
+	found, err := k.h.opts.Store.Load(ctx, id, store.Everywhere)
+	if err != nil || found.Record == nil || found.Record.State == sessioncodec.Destroyed {
+		return
+	}
+	mine := *found.Record
+	mine.Accessed = max(mine.Accessed, now.UnixMilli())
+	_, err = k.h.opts.Store.Save(ctx, id, store.Write{
+		Copies: sharedCopies, Wait: store.Both, Done: k.repair(id, now),
+		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+			return sessioncodec.Join(&mine, stored), nil
+		},
 	})
+	if err != nil {
+		k.h.opts.Log.Warn("a session could not be refreshed", "ref", ring.Ref(k.h.opts.Space, id.Random), "error", err)
+	}
+}
+
+// repair comes back to a write that a node did not take although it is up: a read would believe the older copy there once the other
+// node is lost. A node that is down needs no repair, for it comes back suspect or empty, and reads see to that.
+func (k *shared) repair(id ring.ID, now time.Time) func(store.Saved, error) {
+	return func(done store.Saved, err error) {
+		if err == nil && done.Failed {
+			k.h.background.again(id.Random, func(ctx context.Context) { k.refresh(ctx, id, now) })
+		}
+	}
 }

@@ -82,6 +82,25 @@ func TestBackupBeforeReply(t *testing.T) {
 	named.thaw()
 }
 
+// TestHiccup: a node that was silent for one write and never down holds an older copy. It is brought up to date without a request,
+// so that the other node may go.
+func TestHiccup(t *testing.T) {
+	s := start(t, shared)
+	v := &visitor{t: t}
+	v.counts(s.m20, 1)
+	named, silent := s.m20.node, s.m21.node
+	if v.id().Node == silent.name {
+		named, silent = silent, named
+	}
+	silent.freeze(t)
+	v.counts(s.m20, 2)
+	silent.thaw()
+	s.wants(v, "n1:2 n2:2")
+	named.kill()
+	v.reads(s.m20, 2)
+	v.reads(s.m21, 2)
+}
+
 // TestLockingMode shows lockingMode="auto". Writers of one session exclude each other, on both machines together: increments of one
 // attribute lose nothing. Readers wait for nobody.
 func TestLockingMode(t *testing.T) {

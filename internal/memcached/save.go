@@ -193,7 +193,10 @@ func (sv *save) result() (store.Saved, error) {
 	if sv.Copies > 0 {
 		wanted = min(sv.Copies, wanted)
 	}
-	saved := store.Saved{Node: sv.named(), Acks: len(sv.acks), Short: len(sv.acks) < wanted, Record: sv.known}
+	saved := store.Saved{
+		Node: sv.named(), Acks: len(sv.acks), Record: sv.known,
+		Short: len(sv.acks) < wanted, Failed: len(sv.acks) < min(wanted, len(sv.order)),
+	}
 	switch {
 	case sv.fatal != nil:
 		return saved, sv.fatal

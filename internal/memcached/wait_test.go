@@ -57,8 +57,22 @@ func TestBothWaitsNoLongerThanOneTimeout(t *testing.T) {
 	if took := time.Since(start); took < s.opTimeout || took > 5*s.opTimeout {
 		t.Errorf("took %v", took)
 	}
-	if saved.Node != "n1" || saved.Acks != 1 || !saved.Short || value(saved.Record, "b") != `2` {
+	if saved.Node != "n1" || saved.Acks != 1 || !saved.Short || !saved.Failed || value(saved.Record, "b") != `2` {
 		t.Errorf("saved %+v", saved)
+	}
+}
+
+// A node that fails a save fails it once; then it is down, and nothing is expected of it.
+func TestDownIsNotFailed(t *testing.T) {
+	a, b := startReal(t), startReal(t)
+	s := testStore(t, Options{}, a, b)
+	id := newID(t, "n1")
+	mustSave(t, s, id, birth(record(entry("a", `1`))))
+	b.Kill()
+	for _, failed := range []bool{true, false} {
+		if saved := mustSave(t, s, id, update(record(entry("b", `2`)))); !saved.Short || saved.Failed != failed {
+			t.Errorf("saved %+v, want failed %v", saved, failed)
+		}
 	}
 }
 

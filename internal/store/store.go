@@ -106,6 +106,8 @@ type Saved struct {
 	Acks int
 	// Short is set when a node that should hold the record has not acknowledged it (yet).
 	Short bool
+	// Failed is set when a node that was up did not take its copy (yet): it may hold an older one.
+	Failed bool
 	// Record is the join of everything seen and written.
 	Record *sessioncodec.Record
 }
