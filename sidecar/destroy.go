@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -50,6 +51,7 @@ func (h *Handler) destroy(ctx context.Context, v *visit) error {
 func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, error) {
 	var mu sync.Mutex
 	var links []sessioncodec.Link
+	var owner sessioncodec.Owner
 	tomb := &sessioncodec.Record{
 		State: sessioncodec.Destroyed, Created: int64(id.Issued) * 1000, Accessed: time.Now().UnixMilli(),
 		Lifetime: uint32(h.opts.Lifetime.Seconds()),
@@ -59,17 +61,43 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 			mu.Lock()
 			defer mu.Unlock()
 			links = append(links, h.linksOf(stored)...)
+			if stored != nil && stored.Owner.Epoch >= owner.Epoch {
+				owner = stored.Owner
+			}
 			return sessioncodec.Join(tomb, stored), nil
 		}})
 	if err != nil {
 		return nil, err
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if saved.Short {
 		h.owe(id, tomb)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	return links, nil
+	return links, h.tell(ctx, id, tomb, owner, saved.Short)
+}
+
+// tell brings a destruction to the memory of the owner that the nodes named, and, when not all nodes could be reached, to the peers: they
+// may reach the others. An owner that is silent is fenced, or it would go on serving the session (K11).
+func (h *Handler) tell(ctx context.Context, id ring.ID, tomb *sessioncodec.Record, owner sessioncodec.Owner, short bool) error {
+	if !h.connected() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeoverWithin)
+	defer cancel()
+	m := message{random: id.Random, issued: id.Issued, record: tomb}
+	for _, route := range h.peerRoutes() {
+		if short && route != owner.Route {
+			_, _, _ = h.ask(ctx, route, callTell, m)
+		}
+	}
+	if owner.Route == "" || owner.Route == h.opts.Route {
+		return nil
+	}
+	if _, _, err := h.ask(ctx, owner.Route, callTell, m); errors.Is(err, errSilent) {
+		return h.fence(ctx, owner.Route)
+	}
+	return nil
 }
 
 // linksOf lists the neighbours that end with r: its successor, and its predecessor while that one is in grace.

@@ -29,6 +29,11 @@ type Handler struct {
 	touch      time.Duration
 	ignore     atomic.Pointer[[]*regexp.Regexp]
 	keys       atomic.Pointer[ring.Keys]
+	peers      atomic.Pointer[map[string]string] // route -> address
+	sealer     atomic.Pointer[Sealer]
+	hops       *hops
+	fences     fences
+	trust      atomic.Int64                                             // Unix nanoseconds until which memory is trusted
 	renewed    chan struct{}                                            // a node has a new life
 	requests   struct{ session, anonymous, ignored prometheus.Counter } // a look-up by label for each request would show
 }
@@ -79,7 +84,9 @@ func New(opts Options) *Handler {
 	h.requests.anonymous = opts.Metrics.Requests.WithLabelValues("anonymous")
 	h.requests.ignored = opts.Metrics.Requests.WithLabelValues("ignored")
 	h.SetIgnore(opts.Ignore)
-	h.SetKeys(opts.Keys)
+	h.hops = newHops(opts.Route)
+	h.SetPeers(nil)
+	h.SetKeys(opts.Keys, opts.Sealer, opts.Secrets)
 	if opts.Sticky {
 		h.keeper = &sticky{h: h, table: newTable(opts.MemoryLimit, opts.Metrics)}
 	} else {
@@ -91,8 +98,12 @@ func New(opts Options) *Handler {
 // SetIgnore replaces session.ignore.
 func (h *Handler) SetIgnore(paths []*regexp.Regexp) { h.ignore.Store(&paths) }
 
-// SetKeys replaces the keys that sign and verify ids.
-func (h *Handler) SetKeys(keys *ring.Keys) { h.keys.Store(keys) }
+// SetKeys replaces the keys of ids, of records and of calls between sidecars.
+func (h *Handler) SetKeys(keys *ring.Keys, sealer Sealer, secrets [][]byte) {
+	h.keys.Store(keys)
+	h.sealer.Store(&sealer)
+	h.hops.setKeys(secrets)
+}
 
 // Request strips what a client may not send, finds its session and hands it to the app.
 func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {

@@ -67,6 +67,12 @@ type Options struct {
 	AppAuth     [][]byte // keys of Pillion-Auth, the first signs; none: no Pillion-Auth
 	Handles     bool     // the loopback API is on: requests carry Pillion-Handle
 
+	// Sidecars of a sticky fleet ask each other; without them a session is taken over unasked.
+	Call    Caller
+	Fences  Fences
+	Secrets [][]byte // the fleet's keys, the sealing one first; none: no calls
+	Sealer  Sealer
+
 	Random  io.Reader
 	Metrics *metrics.Metrics
 	Log     *slog.Logger

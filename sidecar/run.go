@@ -10,6 +10,7 @@ import (
 // Run does the engine's background work until ctx ends.
 func (h *Handler) Run(ctx context.Context) {
 	go h.background.run(ctx)
+	go h.watchFence(ctx)
 	k, sticky := h.keeper.(*sticky)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

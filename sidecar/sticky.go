@@ -21,7 +21,7 @@ type sticky struct {
 func (k *sticky) find(ctx context.Context, v *visit) error {
 	now := time.Now()
 	if s := k.table.get(v.id.Random); s != nil {
-		if st := s.now.Load(); st.owns(v.id) && !k.expired(s, st, now) {
+		if st := s.now.Load(); st.owns(v.id) && !k.expired(s, st, now) && k.h.trusted(now) {
 			k.serve(v, s, st, now)
 			return nil
 		}
@@ -68,9 +68,30 @@ func (k *sticky) serve(v *visit, s *session, st *state, now time.Time) {
 // owned says why: destroyed or superseded. No state: the session is absent.
 func (k *sticky) own(ctx context.Context, s *session, shown ring.ID) (*state, error) {
 	if st := s.now.Load(); st.owns(shown) {
-		return st, nil
+		if k.h.trusted(time.Now()) {
+			return st, nil
+		}
+		if st, err := k.verify(ctx, s, st); err != nil || st.owns(shown) {
+			return st, err
+		}
 	}
 	return k.takeOver(ctx, s, shown)
+}
+
+// verify looks in the ring whether s is still this process's, when memory may not be trusted (K8). s.mu is held.
+func (k *sticky) verify(ctx context.Context, s *session, st *state) (*state, error) {
+	found, err := k.h.opts.Store.Load(ctx, st.id, store.Everywhere)
+	if unknown := (*store.UnknownError)(nil); errors.As(err, &unknown) && unknown.All && !k.h.opts.Refuse {
+		return st, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	record := sessioncodec.Join(st.record, found.Record)
+	mine := record.State == sessioncodec.Live && record.Owner == st.record.Owner
+	next := &state{id: st.id, record: record, owned: mine, backed: st.backed}
+	k.remember(s, next)
+	return next, nil
 }
 
 // commit keeps an edit in the ring and then in memory: a patch is visible when its commit has ended, not before.
@@ -133,19 +154,7 @@ func (k *sticky) took(ctx context.Context, v *visit, s *session, st *state, save
 		k.table.drop(s)
 		return k.h.follow(ctx, v, record, e)
 	case record.Owner != k.h.owner(record.Owner.Epoch):
-		// Fenced while the app worked: the nodes have the edit already, joined; what is left is to own the session again.
-		k.h.count("fenced")
-		k.remember(s, &state{id: st.id, record: record})
-		taken, err := k.takeOver(ctx, s, st.id)
-		if err != nil {
-			return err
-		}
-		if taken == nil || !taken.owned {
-			k.table.drop(s)
-			return errGone
-		}
-		v.id = taken.id
-		return nil
+		return k.handOver(ctx, v, s, st.id, saved.Node, record)
 	}
 	id := k.h.relabel(st.id, saved.Node)
 	v.id = id

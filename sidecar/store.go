@@ -22,3 +22,11 @@ type Store interface {
 	// Lock takes the session's lock in the ring, waiting at most wait; unlock gives it back if it is still ours.
 	Lock(ctx context.Context, id ring.ID, wait time.Duration) (unlock func(), err error)
 }
+
+// Fences are the keys in the ring by which a sidecar tells another one, which it cannot reach, to trust its memory no more.
+type Fences interface {
+	// Fence writes the fence key of a route on every node; an error means that too few took it to be sure that it is seen.
+	Fence(ctx context.Context, route string, ttl time.Duration) error
+	// Fenced looks for the fence key of a route.
+	Fenced(ctx context.Context, route string) store.Fence
+}

@@ -24,10 +24,12 @@ type session struct {
 	random   [16]byte
 	mu       mutex
 	now      atomic.Pointer[state]
-	accessed atomic.Int64 // Unix milliseconds of the last request
-	touched  atomic.Int64 // Unix milliseconds of the last write to the ring
-	dropped  bool         // no longer in the table; guarded by mu
-	size     int64        // as accounted in the table; guarded by mu
+	accessed atomic.Int64  // Unix milliseconds of the last request
+	touched  atomic.Int64  // Unix milliseconds of the last write to the ring
+	taking   atomic.Bool   // a takeover holds mu
+	promise  atomic.Uint32 // this process never serves the session at an epoch up to this one
+	dropped  bool          // no longer in the table; guarded by mu
+	size     int64         // as accounted in the table; guarded by mu
 }
 
 // mutex is held while the ring is asked. It is a channel, for who waits for it may be waiting for the network: in a bubble of

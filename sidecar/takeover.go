@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
@@ -10,35 +11,65 @@ import (
 	"github.com/pillion-proxy/pillion/sessioncodec"
 )
 
-// takeoverRounds bounds how often two sidecars that take over the same session at once get in each other's way.
-const takeoverRounds = 8
+const (
+	// takeoverRounds bounds how often two sidecars that take over the same session at once get in each other's way.
+	takeoverRounds = 8
+	// takeoverWithin bounds a takeover that a commit needs: it may wait for an owner's running commit, or for a fence.
+	takeoverWithin = 3 * time.Second
+)
 
 var errOutrun = errors.New("sidecar: another sidecar took the session over first")
 
-// takeOver makes this process the owner of a session (K7): read all nodes, join, and write the joined record with the next epoch to
-// every node in one order, starting again when a node knows an owner of an epoch as high. s.mu is held.
+// takeover is one takeover under way.
+type takeover struct {
+	k     *sticky
+	s     *session
+	shown ring.ID              // as the client has it
+	known *sessioncodec.Record // join of everything seen
+
+	stored *sessioncodec.Record // what the nodes had at the last reading
+
+	settled string          // the owner that cannot change the session any more
+	silent  bool            // it had to be fenced
+	asked   map[string]bool // peers that had nothing, when no record was found
+}
+
+// takeOver makes this process the owner of a session (K7): read all nodes and join; ask the recorded owner to release, whatever anybody
+// believes of it; write the joined record with the next epoch to every node in one order, starting again when a node knows an owner of an
+// epoch as high. s.mu is held. No state: the session is absent. A state that is not owned says how the session ended.
 func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*state, error) {
-	var known *sessioncodec.Record
-	if st := s.now.Load(); st != nil {
-		known = st.record
-	}
+	s.taking.Store(true)
+	defer s.taking.Store(false)
+	t := takeover{k: k, s: s, shown: shown, known: recordOf(s.now.Load()), asked: map[string]bool{}}
 	for range takeoverRounds {
 		found, err := k.h.opts.Store.Load(ctx, shown, store.Everywhere)
 		if err != nil {
 			return nil, err
 		}
-		if found.Lost && known == nil {
-			k.h.count("lost")
+		t.stored = found.Record
+		t.known = sessioncodec.Join(t.known, found.Record)
+		if t.known == nil {
+			again, err := t.search(ctx)
+			if again {
+				continue
+			}
+			if found.Lost && err == nil {
+				k.h.count("lost")
+			}
+			return nil, err
 		}
-		known = sessioncodec.Join(known, found.Record)
-		if known == nil {
-			return nil, nil
+		k.h.clock.See(t.known)
+		if t.known.State != sessioncodec.Live || t.known.Expired(time.Now(), k.h.touch) {
+			return &state{id: shown, record: t.known}, nil
 		}
-		k.h.clock.See(known)
-		if known.State != sessioncodec.Live || known.Expired(time.Now(), k.h.touch) {
-			return &state{id: shown, record: known}, nil
+		again, err := t.dispossess(ctx)
+		if err != nil {
+			return nil, err
 		}
-		st, err := k.claim(ctx, s, shown, known)
+		if again {
+			continue
+		}
+		st, err := t.claim(ctx)
 		if !errors.Is(err, errOutrun) {
 			return st, err
 		}
@@ -46,11 +77,68 @@ func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*stat
 	return nil, errBusy
 }
 
+// dispossess makes sure that the recorded owner changes the session no more; again means that the nodes must be read once more before
+// claiming, for what it wrote last may have landed after the reading.
+func (t *takeover) dispossess(ctx context.Context) (again bool, err error) {
+	h, owner := t.k.h, t.known.Owner
+	switch {
+	case !h.connected() || owner.Route == "" || owner.Route == h.opts.Route:
+		return false, nil // an earlier life of this very route is dead
+	case owner.Route == t.settled && t.silent && (t.stored == nil || t.stored.Digest() != t.known.Digest()):
+		// It was cut off, and this memory knows more than the nodes: an acknowledged write may be out of sight.
+		return false, store.ErrUnknown
+	case owner.Route == t.settled:
+		return false, nil
+	}
+	v, reply, err := h.ask(ctx, owner.Route, callRelease, message{random: t.shown.Random, issued: t.shown.Issued, epoch: owner.Epoch})
+	t.known = sessioncodec.Join(t.known, reply.record)
+	switch {
+	case errors.Is(err, errSilent):
+		t.settled, t.silent = owner.Route, true
+		return true, h.fence(ctx, owner.Route)
+	case errors.Is(err, ErrRefused) || err == nil && v == notMine:
+		t.settled = owner.Route
+		return true, nil
+	case err != nil:
+		return false, err
+	case v == busy:
+		return true, pause(ctx)
+	}
+	return false, nil
+}
+
+// search asks every peer for a session that no node has, before it is called lost.
+func (t *takeover) search(ctx context.Context) (again bool, err error) {
+	h := t.k.h
+	if !h.connected() {
+		return false, nil
+	}
+	for _, route := range h.peerRoutes() {
+		if t.asked[route] {
+			continue
+		}
+		v, reply, err := h.ask(ctx, route, callRelease, message{random: t.shown.Random, issued: t.shown.Issued, epoch: uint32(t.shown.Epoch)})
+		switch {
+		case errors.Is(err, ErrRefused):
+		case err != nil:
+			return false, store.ErrUnknown
+		case v == busy:
+			return true, pause(ctx)
+		case reply.record != nil:
+			t.known = sessioncodec.Join(t.known, reply.record)
+			return true, nil
+		}
+		t.asked[route] = true
+	}
+	return false, nil
+}
+
 // claim writes this process into the record as its owner.
-func (k *sticky) claim(ctx context.Context, s *session, shown ring.ID, known *sessioncodec.Record) (*state, error) {
-	mine := *known
-	mine.Owner = k.h.owner(known.Owner.Epoch + 1)
-	saved, err := k.h.opts.Store.Save(ctx, shown, store.Write{Wait: store.Both, Refill: true,
+func (t *takeover) claim(ctx context.Context) (*state, error) {
+	k, s := t.k, t.s
+	mine := *t.known
+	mine.Owner = k.h.owner(max(t.known.Owner.Epoch, s.promise.Load()) + 1)
+	saved, err := k.h.opts.Store.Save(ctx, t.shown, store.Write{Wait: store.Both, Refill: true,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			if stored != nil && stored.Owner.Epoch >= mine.Owner.Epoch && stored.Owner != mine.Owner {
 				return nil, errOutrun
@@ -61,10 +149,11 @@ func (k *sticky) claim(ctx context.Context, s *session, shown ring.ID, known *se
 		return nil, err
 	}
 	record := sessioncodec.Join(&mine, saved.Record)
-	if record.State == sessioncodec.Live && record.Owner != mine.Owner {
+	if record.State == sessioncodec.Live && (record.Owner != mine.Owner || s.promise.Load() >= mine.Owner.Epoch) {
+		t.known = record
 		return nil, errOutrun
 	}
-	id := shown
+	id := t.shown
 	id.Epoch = uint16(mine.Owner.Epoch)
 	id.Route = k.h.opts.Route
 	st := &state{id: k.h.relabel(id, saved.Node), record: record, owned: record.State == sessioncodec.Live, backed: !saved.Short}
@@ -73,4 +162,14 @@ func (k *sticky) claim(ctx context.Context, s *session, shown ring.ID, known *se
 	k.remember(s, st)
 	k.h.count("takeover")
 	return st, nil
+}
+
+// pause lets a busy owner's commit end.
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(30*time.Millisecond + rand.N(30*time.Millisecond)):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -64,8 +64,9 @@ func (k *sticky) learnt(s *session, wrote *state, seen *sessioncodec.Record, sav
 	record := sessioncodec.Join(st.record, seen)
 	k.h.clock.See(record)
 	if record.State != sessioncodec.Live || record.Owner != k.h.owner(record.Owner.Epoch) {
-		// Destroyed, renewed or taken over elsewhere. The nodes have what this memory knew (K4).
+		// Destroyed, renewed or taken over elsewhere. The nodes have what this memory knew, and so shall the owner's memory (K4).
 		k.table.drop(s)
+		k.h.background.add(s.random, func(ctx context.Context) { k.give(ctx, st.id, record) })
 		return
 	}
 	backed := st.record == wrote.record && !saved.Short
@@ -99,7 +100,7 @@ func (k *sticky) sweep(now time.Time, turn int) {
 	sh.mu.RLock()
 	var expired []*session
 	for _, s := range sh.sessions {
-		if st := s.now.Load(); st != nil && k.expired(s, st, now) {
+		if st := s.now.Load(); st != nil && k.over(s, st, now) {
 			expired = append(expired, s)
 		}
 	}
@@ -108,10 +109,17 @@ func (k *sticky) sweep(now time.Time, turn int) {
 		if !s.mu.TryLock() {
 			continue
 		}
-		if st := s.now.Load(); st != nil && k.expired(s, st, now) {
+		if st := s.now.Load(); st != nil && k.over(s, st, now) {
 			k.table.drop(s)
-			k.h.count("expired")
+			if st.owned {
+				k.h.count("expired")
+			}
 		}
 		s.mu.Unlock()
 	}
+}
+
+// over tells whether memory has no more use for s: it expired, or was released long ago.
+func (k *sticky) over(s *session, st *state, now time.Time) bool {
+	return k.expired(s, st, now) || !st.owned && now.UnixMilli()-s.touched.Load() > keptFor.Milliseconds()
 }

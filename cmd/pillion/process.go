@@ -85,11 +85,12 @@ func (p *process) wireSessions(c *config.Config) error {
 	if sessions.Keys, err = idKeys(c); err != nil {
 		return err
 	}
-	sessions.Store = p.store
+	sessions.Store, sessions.Fences, sessions.Sealer, sessions.Call = p.store, p.store, codec, peerCaller()
 	p.handler = sidecar.New(sessions)
+	p.handler.SetPeers(peerAddresses(c))
 
 	served := engineOptions(c, p.metrics, p.log)
-	served.Handler = p.handler
+	served.Handler, served.Peer = p.handler, p.handler.Peer
 	served.Health = func() bool { blocked, _ := p.Ready(); return len(blocked) == 0 }
 	if served.TLS, err = clientTLS(p.current); err != nil {
 		return err
@@ -113,9 +114,6 @@ func (p *process) close() {
 func (p *process) warn(c *config.Config) {
 	for _, text := range c.Warnings() {
 		p.log.Warn(text)
-	}
-	if c.Sticky {
-		p.log.Warn("sticky mode needs a sticky front: sidecars do not ask each other, so two that get requests of one session at once can both own it")
 	}
 	p.log.Info("serving", "app", c.App, "route", p.route, "listen", p.data.Addr().String(), "admin", p.admin.Addr().String(), "sticky", c.Sticky)
 }
@@ -155,7 +153,8 @@ func (p *process) rekey(c *config.Config) error {
 		return err
 	}
 	p.store.SetCodec(codec)
-	p.handler.SetKeys(keys)
+	p.handler.SetKeys(keys, codec, secrets(c))
+	p.handler.SetPeers(peerAddresses(c))
 	return nil
 }
 

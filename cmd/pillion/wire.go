@@ -30,11 +30,15 @@ import (
 const itemGrace = 10 * time.Minute
 
 func idKeys(c *config.Config) (*ring.Keys, error) {
-	var secrets [][]byte
+	return ring.NewKeys(c.Space, secrets(c)...)
+}
+
+// secrets are the fleet's keys, the sealing one first.
+func secrets(c *config.Config) (all [][]byte) {
 	for _, k := range c.Keys {
-		secrets = append(secrets, k.Content)
+		all = append(all, k.Content)
 	}
-	return ring.NewKeys(c.Space, secrets...)
+	return all
 }
 
 func blobCodec(c *config.Config) (*sessioncodec.Codec, error) {
@@ -118,7 +122,7 @@ func sessionOptions(c *config.Config, route string, m *metrics.Metrics, log *slo
 		Refuse: c.Ring.Isolated == config.IsolatedRefuse, Anonymous: c.Ring.Unknown == config.UnknownAnonymous, UnknownFor: c.Ring.UnknownFor,
 		Lock: lockModes[c.Lock], LockPaths: c.LockPaths, LockWait: c.LockWait,
 		Strict: c.Strict, MemoryLimit: c.MemoryLimit.Of(total), Handles: c.API.Listen != "",
-		Random: rand.Reader, Metrics: m, Log: log,
+		Secrets: secrets(c), Random: rand.Reader, Metrics: m, Log: log,
 	}
 	for _, key := range c.AppAuth.Keys {
 		o.AppAuth = append(o.AppAuth, key.Content)

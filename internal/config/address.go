@@ -68,6 +68,35 @@ type Node struct {
 	Host    string // the machine it runs on, "" when not said
 }
 
+// Peer is another sidecar of the app.
+type Peer struct {
+	Route   string
+	Address string // host:port, its data address
+}
+
+func peers(at func(*Config) *[]Peer) binding {
+	parse := each(func(text string) (Peer, error) {
+		route, address, ok := strings.Cut(text, "=")
+		if !ok || !peerPattern.MatchString(route) {
+			return Peer{}, fmt.Errorf("%q is no sidecar: ROUTE=HOST:PORT", text)
+		}
+		return Peer{route, address}, dialable(text, address)
+	})
+	return bind("sidecars", list, at, func(values []string) ([]Peer, error) {
+		all, err := parse(values)
+		routes := map[string]bool{}
+		for _, p := range all {
+			if routes[p.Route] {
+				err = errors.Join(err, fmt.Errorf("the route %s is given twice", p.Route))
+			}
+			routes[p.Route] = true
+		}
+		return all, err
+	})
+}
+
+var peerPattern = regexp.MustCompile(`^` + routePattern + `$`)
+
 var nodePattern = regexp.MustCompile(`^[a-z0-9_]{1,16}$`)
 
 func nodes(at func(*Config) *[]Node) binding {

@@ -51,6 +51,7 @@ type Config struct {
 	Compression     Compression
 	MemoryLimit     Memory
 	Keys            []Key // the one that seals first
+	Peers           []Peer
 	AppAuth         AppAuth
 	API             API
 	DrainLinger     time.Duration

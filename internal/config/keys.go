@@ -125,6 +125,8 @@ var commitKeys = []key{
 var trustKeys = []key{
 	{"keys", "", "key files that seal ids and sessions: id=NUMBER,file=PATH,use=seal or open. One seals, all open; pillion config key makes one", "id=1,file=/etc/pillion/1.key,use=seal",
 		live(sealKeys(func(c *Config) *[]Key { return &c.Keys }))},
+	{"peers", "", "the app's other sidecars, so that they can ask each other who has a session: ROUTE=HOST:PORT, the data address; needs keys", "a2=10.100.0.21:8080",
+		live(peers(func(c *Config) *[]Peer { return &c.Peers }))},
 	{"app_auth.keys", "", "key files, shared with the app, that sign Pillion-Auth; the first signs", "/etc/pillion/app.key",
 		files(func(c *Config) *[]File { return &c.AppAuth.Keys })},
 	{"api.listen", "", "loopback address or unix:/PATH where the app reads sessions above session.inline_max; off by default", "127.0.0.1:9902",

@@ -12,9 +12,6 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-// peerPath is where sidecars talk to each other; the app never hears of it (DESIGN 8).
-const peerPath = "/.well-known/pillion/peer"
-
 var (
 	healthy = &head.Reply{Status: http.StatusOK, Body: "ok\n", Fields: head.Fields{
 		{Name: "Content-Type", Value: "text/plain; charset=utf-8"}, {Name: "Cache-Control", Value: "no-store"},

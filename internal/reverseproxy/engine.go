@@ -40,6 +40,9 @@ type Options struct {
 	HealthPath string      // "" answers no health checks
 	Health     func() bool // nil is always healthy
 
+	// Peer answers what other sidecars post below peerPath; false, or a nil Peer, is a 404.
+	Peer func(ctx context.Context, target, proof string, body []byte) (answer []byte, ok bool)
+
 	Limits          Limits
 	UpstreamTimeout time.Duration // from the end of a request to the head of its response; 0 waits forever
 	TrustedProxies  []netip.Prefix

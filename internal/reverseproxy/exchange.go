@@ -53,6 +53,11 @@ func (e *Engine) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		e.answer(w, r, reply, false)
 		return
 	}
+	if answer, ok := e.peer(r); ok {
+		w.Header().Set("Cache-Control", "no-store")
+		_, _ = w.Write(answer) // the peer asks again if it left
+		return
+	}
 	if reply := e.refuse(r); reply != nil {
 		e.OwnAnswer(reply.Token)
 		e.answer(w, r, reply, false)

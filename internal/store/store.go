@@ -111,3 +111,17 @@ type Saved struct {
 	// Record is the join of everything seen and written.
 	Record *sessioncodec.Record
 }
+
+// Fence is what a look for a fence key found.
+type Fence uint8
+
+const (
+	// FenceUnsure: too few nodes answered to rule the key out.
+	FenceUnsure Fence = iota
+	// FenceClear: enough nodes said that it is absent.
+	FenceClear
+	// FenceSet: a node has it.
+	FenceSet
+	// FenceIsolated: no node answers.
+	FenceIsolated
+)

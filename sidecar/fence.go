@@ -1,0 +1,90 @@
+package sidecar
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/store"
+)
+
+const (
+	fencePoll  = 500 * time.Millisecond
+	fenceTrust = 800 * time.Millisecond // memory is trusted that long after the start of a good poll
+	// fenceWait is longer than a poll and its trust: whoever is fenced has seen it by then, or trusts its memory no more.
+	fenceWait  = 1100 * time.Millisecond
+	fenceRenew = 5 * time.Second
+	fenceTTL   = 10 * time.Second
+)
+
+// fences are the other sidecars that this one had to fence.
+type fences struct {
+	mu    sync.Mutex
+	since map[string]*incident
+}
+
+// incident is one silent sidecar: fenced once, waited for once, for all of its sessions.
+type incident struct{ begun, written time.Time }
+
+// fence makes sure that the silent owner with that route no longer trusts its memory (K9): it writes the route's fence key and waits until
+// the owner must have seen it. Later takeovers of the same incident do not wait again.
+func (h *Handler) fence(ctx context.Context, route string) error {
+	h.fences.mu.Lock()
+	if h.fences.since == nil {
+		h.fences.since = map[string]*incident{}
+	}
+	now := time.Now()
+	i := h.fences.since[route]
+	if i == nil || now.Sub(i.written) > fenceTTL {
+		i = &incident{begun: now}
+		h.fences.since[route] = i
+	}
+	renew := now.Sub(i.written) > fenceRenew
+	if renew {
+		i.written = now
+	}
+	begun := i.begun
+	h.fences.mu.Unlock()
+
+	if renew {
+		if err := h.opts.Fences.Fence(ctx, route, fenceTTL); err != nil {
+			h.fences.mu.Lock()
+			delete(h.fences.since, route)
+			h.fences.mu.Unlock()
+			return err
+		}
+		h.count("fence")
+		h.opts.Log.Warn("a sidecar neither answers nor refuses; its sessions are taken over when it can no longer trust its memory", "route", route)
+	}
+	select {
+	case <-time.After(time.Until(begun.Add(fenceWait))):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// trusted tells whether memory may be served without a look at the ring: nobody fenced this sidecar lately. Without peers nobody fences.
+func (h *Handler) trusted(now time.Time) bool {
+	return !h.connected() || now.UnixNano() < h.trust.Load()
+}
+
+// watchFence polls this sidecar's own fence key. While no node answers, nobody can be fenced, and ring.isolated decides.
+func (h *Handler) watchFence(ctx context.Context) {
+	tick := time.NewTicker(fencePoll)
+	defer tick.Stop()
+	for {
+		if h.connected() {
+			start := time.Now()
+			found := h.opts.Fences.Fenced(ctx, h.opts.Route)
+			if found == store.FenceClear || found == store.FenceIsolated && !h.opts.Refuse {
+				h.trust.Store(start.Add(fenceTrust).UnixNano())
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,41 @@
+package sidecar
+
+import (
+	"context"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// handOver ends a commit that found another owner in the ring (K6). The nodes have the edit already, joined; the owner's memory has not,
+// so it is handed the record before the client is answered. If it does not take it, this process takes the session over again.
+func (k *sticky) handOver(ctx context.Context, v *visit, s *session, id ring.ID, node string, record *sessioncodec.Record) error {
+	k.h.count("fenced")
+	k.remember(s, &state{id: id, record: record, backed: true})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeoverWithin)
+	defer cancel()
+	if k.give(ctx, id, record) {
+		id.Route, id.Epoch = record.Owner.Route, uint16(record.Owner.Epoch)
+		v.id = k.h.relabel(id, node)
+		return nil
+	}
+	taken, err := k.takeOver(ctx, s, id)
+	if err != nil {
+		return err
+	}
+	if taken == nil || !taken.owned {
+		k.table.drop(s)
+		return errGone
+	}
+	v.id = taken.id
+	return nil
+}
+
+// give hands the owner of a record what this process knows, and tells whether it took it.
+func (k *sticky) give(ctx context.Context, id ring.ID, record *sessioncodec.Record) bool {
+	if !k.h.connected() || record.Owner.Route == "" || record.Owner.Route == k.h.opts.Route {
+		return false
+	}
+	v, _, err := k.h.ask(ctx, record.Owner.Route, callJoin, message{random: id.Random, issued: id.Issued, epoch: record.Owner.Epoch, record: record})
+	return err == nil && v == owned
+}

@@ -1,0 +1,104 @@
+package sidecar
+
+import (
+	"context"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+const (
+	// releaseWait is how long a home lets a running commit end before it tells an asker that it is busy.
+	releaseWait = 300 * time.Millisecond
+	releasePoll = 2 * time.Millisecond
+	// keptFor is how long a released session stays in memory, not served: whoever took it over may die before it wrote.
+	keptFor = 10 * time.Minute
+)
+
+// hear answers a peer's call about one session.
+func (k *sticky) hear(ctx context.Context, call string, m message) (verdict, message) {
+	s := k.table.get(m.random)
+	if s == nil {
+		return k.strange(ctx, call, m)
+	}
+	for deadline := time.Now().Add(releaseWait); !s.mu.TryLock(); time.Sleep(releasePoll) {
+		if s.taking.Load() {
+			// Two sidecars that take over from each other must not wait for each other (H30): this one promises to end above the
+			// asker's epoch, or not to own.
+			s.promise.Store(max(s.promise.Load(), m.epoch))
+			return notMine, message{record: recordOf(s.now.Load())}
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			return busy, message{}
+		}
+	}
+	defer s.mu.Unlock()
+	st := s.now.Load()
+	if s.dropped || st == nil {
+		return k.strange(ctx, call, m)
+	}
+	switch call {
+	case callRelease:
+		return k.release(s, st, m)
+	case callJoin:
+		return k.adopt(s, st, m)
+	case callTell:
+		k.table.drop(s)
+		return k.strange(ctx, call, m)
+	}
+	return notMine, message{}
+}
+
+// release stops owning s, whose mu is held. The record stays in memory, not served.
+func (k *sticky) release(s *session, st *state, m message) (verdict, message) {
+	s.promise.Store(max(s.promise.Load(), m.epoch))
+	if !st.owned {
+		return notMine, message{record: st.record}
+	}
+	record := *st.record
+	record.Accessed = max(record.Accessed, s.accessed.Load())
+	k.remember(s, &state{id: st.id, record: &record, backed: true})
+	s.touched.Store(time.Now().UnixMilli())
+	k.h.count("released")
+	return released, message{record: &record}
+}
+
+// adopt joins what another sidecar wrote for a session that this one owns.
+func (k *sticky) adopt(s *session, st *state, m message) (verdict, message) {
+	if !st.owned || m.record == nil || !k.h.trusted(time.Now()) {
+		return notMine, message{record: st.record}
+	}
+	record := sessioncodec.Join(st.record, m.record)
+	k.h.clock.See(record)
+	if record.State != sessioncodec.Live || record.Owner != st.record.Owner {
+		k.remember(s, &state{id: st.id, record: record, backed: true})
+		return notMine, message{record: record}
+	}
+	k.remember(s, &state{id: st.id, record: record, owned: true, backed: st.backed})
+	return owned, message{record: record}
+}
+
+// strange answers for a session that is not in this memory. A tombstone is written to the nodes that this sidecar reaches: the teller may
+// not reach them all.
+func (k *sticky) strange(ctx context.Context, call string, m message) (verdict, message) {
+	if call != callTell || m.record == nil {
+		return notMine, message{}
+	}
+	_, err := k.h.opts.Store.Save(ctx, ring.ID{Random: m.random, Issued: m.issued}, store.Write{Wait: store.Both, Refill: true,
+		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+			return sessioncodec.Join(m.record, stored), nil
+		}})
+	if err != nil {
+		return busy, message{}
+	}
+	return owned, message{}
+}
+
+func recordOf(st *state) *sessioncodec.Record {
+	if st == nil {
+		return nil
+	}
+	return st.record
+}
