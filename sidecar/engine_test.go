@@ -151,9 +151,11 @@ func (p *process) wire(s setup, log *slog.Logger) {
 	s.Keys, err = ring.NewKeys(space, s.secrets...)
 	check()
 	s.Store, s.Metrics, s.Log = p.store, p.metrics, log
+	s.Fences, s.Sealer, s.Secrets = p.store, s.ring.Codec, s.secrets
 	p.Handler = sidecar.New(s.Options)
 	s.http.Handler, s.http.Log, s.http.Dial = p.Handler, log, p.f.app.listener.dial
 	s.http.OwnAnswer = func(token string) { p.metrics.OwnAnswers.WithLabelValues(token).Inc() }
+	s.http.Peer = p.Peer
 	p.engine = reverseproxy.New(s.http)
 }
 

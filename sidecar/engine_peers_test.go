@@ -1,0 +1,299 @@
+package sidecar_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pillion-proxy/pillion/sidecar"
+)
+
+// links carry the calls between sidecars, and can be cut.
+type links struct {
+	mu    sync.Mutex
+	to    map[string]*process
+	dead  map[string]bool // refuses connections
+	cut   map[string]bool // "a1>a2": silent
+	calls []call
+}
+
+type call struct {
+	from, to, target, proof string
+	body                    []byte
+}
+
+// family starts sidecars that know each other.
+func family(f *fleet, routes ...string) (*links, []*process) {
+	l := &links{to: map[string]*process{}, dead: map[string]bool{}, cut: map[string]bool{}}
+	addresses := map[string]string{}
+	for _, route := range routes {
+		addresses[route] = route
+	}
+	var all []*process
+	for _, route := range routes {
+		p := f.sidecar(route, func(s *setup) { s.Sticky, s.Call = true, l.caller(route) })
+		l.mu.Lock()
+		l.to[route] = p
+		l.mu.Unlock()
+		all = append(all, p)
+	}
+	for _, p := range all {
+		p.SetPeers(addresses)
+	}
+	wait(time.Second) // the first look for a fence
+	return l, all
+}
+
+func (l *links) caller(from string) sidecar.Caller {
+	return func(ctx context.Context, address, target, proof string, body []byte) ([]byte, error) {
+		l.mu.Lock()
+		p, dead, cut := l.to[address], l.dead[address], l.cut[from+">"+address]
+		l.calls = append(l.calls, call{from, address, target, proof, body})
+		l.mu.Unlock()
+		wait(time.Millisecond)
+		switch {
+		case dead:
+			return nil, sidecar.ErrRefused
+		case cut:
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		answer, ok := p.Peer(ctx, target, proof, body)
+		if !ok {
+			return nil, fmt.Errorf("%s answers 404", address)
+		}
+		return answer, nil
+	}
+}
+
+func (l *links) set(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+}
+
+func (v *visitor) through(p *process) *visitor {
+	v.at = p
+	return v
+}
+
+// K7: a home hands over its newest state, so that a front which sends a visitor anywhere shows no stale copy.
+func TestPeersReleaseToWhoeverIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		_, p := family(f, "a1", "a2", "a3")
+		v := p[0].visitor()
+		for i := range 30 {
+			v.through(p[i%3]).must(map[bool]string{true: `{}`, false: fmt.Sprintf(`{"n":%d}`, i-1)}[i == 0])
+			v.get(patch(fmt.Sprintf(`{"n":%d}`, i)))
+		}
+		if p[0].counted("session_events_total", "released") == 0 {
+			t.Error("nobody released anything")
+		}
+	})
+}
+
+// Requests of one session at two sidecars at once: each takes over from the other, and nothing is lost.
+func TestPeersParallelRequestsLoseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		_, p := family(f, "a1", "a2")
+		v := p[0].visitor()
+		v.get(patch(`{"base":1}`))
+		id := v.id()
+		acked := make([]bool, 40)
+		var requests sync.WaitGroup
+		for i := range acked {
+			requests.Go(func() {
+				a := p[i%2].visitor().take(id).get(patch(fmt.Sprintf(`{"k%d":1}`, i)))
+				acked[i] = a.StatusCode == 200
+			})
+		}
+		requests.Wait()
+		ok := 0
+		for _, reader := range p {
+			session := reader.visitor().take(id).session()
+			for i := range acked {
+				if acked[i] && !strings.Contains(session, fmt.Sprintf(`"k%d":1`, i)) {
+					t.Errorf("k%d is lost in %s", i, session)
+				}
+			}
+		}
+		for _, a := range acked {
+			if a {
+				ok++
+			}
+		}
+		if ok < len(acked)*9/10 {
+			t.Errorf("only %d of %d were kept", ok, len(acked))
+		}
+	})
+}
+
+// A commit that finds itself fenced hands its record to the new owner before the client is answered (K6).
+func TestPeersHandOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		l, p := family(f, "a1", "a2")
+		v := p[0].visitor()
+		v.get(patch(`{"n":1}`))
+		id := v.id()
+		do, arrived, goOn := held(patch(`{"late":1}`))
+		done := make(chan *answer)
+		go func() { done <- p[0].visitor().take(id).get(do) }()
+		<-arrived
+		// a2 cannot reach a1: it fences it and takes over; a1 can reach a2.
+		l.set(func() { l.cut["a2>a1"] = true })
+		other := p[1].visitor().take(id)
+		other.get(patch(`{"n":2}`))
+		close(goOn)
+		if a := <-done; a.StatusCode != 200 {
+			t.Fatalf("the late commit: %d %s", a.StatusCode, a.token())
+		}
+		for _, want := range []string{`"n":2`, `"late":1`} {
+			if got := other.session(); !strings.Contains(got, want) {
+				t.Errorf("a2 serves %s, without %s", got, want)
+			}
+		}
+	})
+}
+
+// K9: an owner that neither answers nor refuses is fenced through the ring. It trusts its memory no more by then, and shows no stale copy.
+func TestPeersFenceASilentOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		l, p := family(f, "a1", "a2")
+		v := p[0].visitor()
+		v.get(patch(`{"n":1}`))
+		old := v.id()
+		l.set(func() { l.cut["a2>a1"], l.cut["a1>a2"] = true, true })
+		start := time.Now()
+		v.through(p[1]).must(`{"n":1}`)
+		v.get(patch(`{"n":2}`))
+		if took := time.Since(start); took < time.Second || took > 3*time.Second {
+			t.Errorf("the takeover took %v", took)
+		}
+		if got := p[0].visitor().take(old).session(); got == `{"n":1}` {
+			t.Errorf("the fenced owner serves %s", got)
+		}
+		w := p[0].visitor()
+		w.get(patch(`{"m":1}`))
+		start = time.Now()
+		w.through(p[1]).must(`{"m":1}`)
+		if took := time.Since(start); took > 700*time.Millisecond {
+			t.Errorf("the second takeover of the same incident waited again: %v", took)
+		}
+	})
+}
+
+func TestPeersRefusedIsDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		l, p := family(f, "a1", "a2")
+		v := p[0].visitor()
+		v.get(patch(`{"n":1}`))
+		p[0].kill()
+		l.set(func() { l.dead["a1"] = true })
+		start := time.Now()
+		v.through(p[1]).must(`{"n":1}`)
+		if took := time.Since(start); took > 100*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// Before a session is called lost every peer is asked: one may have it in memory, though no node has.
+func TestPeersAreAskedBeforeASessionIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		l, p := family(f, "a1", "a2", "a3")
+		v := p[0].visitor()
+		v.get(patch(`{"n":1}`))
+		for _, n := range f.nodes {
+			n.restart()
+		}
+		v.through(p[2]).must(`{"n":1}`)
+
+		w := p[0].visitor()
+		w.get(patch(`{"n":1}`))
+		l.set(func() { l.cut["a3>a2"] = true })
+		p[0].kill()
+		l.set(func() { l.dead["a1"] = true })
+		for _, n := range f.nodes {
+			n.restart()
+		}
+		if a := w.through(p[2]).get(nil); a.StatusCode != 503 {
+			t.Errorf("with a silent peer: %d", a.StatusCode)
+		}
+		l.set(func() { l.cut["a3>a2"] = false })
+		w.must(`{}`)
+	})
+}
+
+// K11: a session destroyed at one sidecar is not served from another one's memory, also when that one owns it.
+func TestPeersDestroyIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		_, p := family(f, "a1", "a2")
+		v := p[0].visitor()
+		v.get(patch(`{"n":1}`))
+		id := v.id()
+		do, arrived, goOn := held(op("destroy"))
+		done := make(chan struct{})
+		go func() { p[1].visitor().take(id).get(do); close(done) }()
+		<-arrived
+		p[0].visitor().take(id).must(`{"n":1}`) // a1 owns it again
+		close(goOn)
+		<-done
+		for _, at := range p {
+			if got := at.visitor().take(id).session(); got != `{}` {
+				t.Errorf("%s serves %s", at.setup.Route, got)
+			}
+		}
+	})
+}
+
+// A call that no sidecar of the fleet made for this one, now, is a 404: forged, altered, misaddressed, repeated or late.
+func TestPeersTrustNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		l, p := family(f, "a1", "a2")
+		v := p[0].visitor()
+		v.get(patch(`{"n":1}`))
+		v.through(p[1]).must(`{"n":1}`)
+		var real call
+		l.set(func() { real = l.calls[0] })
+		if real.to != "a1" {
+			t.Fatalf("the first call went to %s", real.to)
+		}
+		check := func(what string, at *process, target, proof string, body []byte) {
+			t.Helper()
+			if _, ok := at.Peer(t.Context(), target, proof, body); ok {
+				t.Errorf("%s: accepted", what)
+			}
+		}
+		check("repeated", p[0], real.target, real.proof, real.body)
+		fresh := func() string { // a proof that is new and right
+			l.set(func() { l.calls, l.dead["a1"] = nil, true })
+			defer l.set(func() { l.dead["a1"] = false })
+			p[0].visitor().take(v.id()).must(`{"n":1}`)
+			l.set(func() { l.calls = nil })
+			p[1].visitor().take(v.id()).get(nil)
+			var c call
+			l.set(func() { real = l.calls[0]; c = real })
+			return c.proof
+		}
+		proof := fresh()
+		check("altered body", p[0], real.target, proof, append([]byte{1}, real.body...))
+		check("other call", p[0], sidecar.PeerPath+"tell", proof, real.body)
+		check("misaddressed", p[1], real.target, proof, real.body)
+		check("no proof", p[0], real.target, "", real.body)
+		check("garbage", p[0], real.target, `from="a2", to="a1"`, real.body)
+		wait(time.Minute)
+		check("late", p[0], real.target, proof, real.body)
+	})
+}
