@@ -100,3 +100,7 @@ func (a *app) seen() seen { return seen{a.requests.Load(), a.sessions.Load(), a.
 func (s seen) since(before seen) seen {
 	return seen{s.requests - before.requests, s.sessions - before.sessions, s.bytes - before.bytes}
 }
+
+func (s seen) plus(more seen) seen {
+	return seen{s.requests + more.requests, s.sessions + more.sessions, s.bytes + more.bytes}
+}

@@ -156,3 +156,19 @@ func (f *fleet) visit(path, cookie string) (string, error) {
 	set, _, _ := strings.Cut(resp.Header.Get("Set-Cookie"), ";")
 	return set, nil
 }
+
+// sessionsServed is the sidecar's own count of requests with a session.
+func sessionsServed(admin string) (int64, error) {
+	resp, err := http.Get("http://" + admin + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if count, ok := strings.CutPrefix(lines.Text(), `pillion_requests_total{kind="session"} `); ok {
+			n, err := strconv.ParseFloat(count, 64)
+			return int64(n), err
+		}
+	}
+	return 0, errors.New("the sidecar's metrics do not count requests with a session")
+}

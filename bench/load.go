@@ -71,7 +71,7 @@ func (l *lab) startSidecar(name, path string, settings []string) (*proxy, error)
 	if err := os.WriteFile(file, []byte(strings.Join(cookies, "\n")+"\n"), 0o600); err != nil {
 		return nil, err
 	}
-	return &proxy{name: name, process: f.sidecar, address: f.address, admin: f.admin, app: f.app, path: path, cookies: file, session: true}, nil
+	return &proxy{name: name, process: f.sidecar, address: f.address, admin: f.admin, app: f.app, path: path, cookies: file}, nil
 }
 
 // drives lets the candidates take turns; every other round goes backwards.
@@ -118,4 +118,10 @@ func (t *table) addLoad(p *proxy, ours, yardstick []turn) {
 		t.add(p.name+", "+row.name, fmt.Sprintf(row.unit, spreadOf(mine).median), "nginx "+fmt.Sprintf(row.unit, spreadOf(theirs).median),
 			ratio.ratio(), ratio.width())
 	}
+	var saw seen
+	for _, got := range ours {
+		saw = saw.plus(got.saw)
+	}
+	t.add(p.name+", session in the request", fmt.Sprintf("%d of %d requests", saw.sessions, saw.requests), "", "",
+		fmt.Sprintf("%d B, %d visitors, %d connections", saw.bytes/max(saw.sessions, 1), visitors, connections))
 }

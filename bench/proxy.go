@@ -21,8 +21,7 @@ type proxy struct {
 	app     *app
 	path    string
 	cookies string // file with one in each line
-	admin   string // of a sidecar
-	session bool   // it finds sessions and hands them to the app
+	admin   string // of a sidecar: it finds sessions and hands them to the app; "" for nginx
 }
 
 //go:embed nginx.conf
@@ -62,12 +61,12 @@ type turn struct {
 	cpu      float64 // microseconds a request
 	rate     float64 // requests a second
 	p50, p99 float64 // microseconds
+	saw      seen    // by the app
 }
 
 // drive puts load on the proxy and checks that every request was answered, with its session where there shall be one.
 func (l *lab) drive(p *proxy, d time.Duration) (turn, error) {
-	before := p.app.seen()
-	cpu, err := p.process.cpu()
+	before, err := p.reading()
 	if err != nil {
 		return turn{}, err
 	}
@@ -75,22 +74,41 @@ func (l *lab) drive(p *proxy, d time.Duration) (turn, error) {
 	if err != nil {
 		return turn{}, err
 	}
-	after, err := p.process.cpu()
+	after, err := p.reading()
 	if err != nil {
 		return turn{}, err
 	}
-	saw := p.app.seen().since(before)
+	saw := after.app.since(before.app)
 	switch {
-	case done.failed > 0:
-		return turn{}, fmt.Errorf("%s: %d of %d requests failed", p.name, done.failed, done.requests)
-	case p.session && saw.sessions < saw.requests:
-		return turn{}, fmt.Errorf("%s: %d of %d requests came without their session", p.name, saw.requests-saw.sessions, saw.requests)
+	case done.failed > 0 || saw.requests < done.requests:
+		return turn{}, fmt.Errorf("%s: of %d requests %d failed, and the app saw %d", p.name, done.requests, done.failed, saw.requests)
+	case p.admin != "" && (saw.sessions < saw.requests || after.sessions-before.sessions < saw.requests):
+		return turn{}, fmt.Errorf("%s: of %d requests the app saw %d with their session, and the sidecar counted %d",
+			p.name, saw.requests, saw.sessions, after.sessions-before.sessions)
 	}
 	return turn{
-		cpu:  float64((after - cpu).Microseconds()) / float64(saw.requests),
+		cpu:  float64((after.cpu - before.cpu).Microseconds()) / float64(saw.requests),
 		rate: float64(done.requests) / (float64(done.micros) / 1e6),
-		p50:  float64(done.p50), p99: float64(done.p99),
+		p50:  float64(done.p50), p99: float64(done.p99), saw: saw,
 	}, nil
+}
+
+// reading is what the counters around a proxy say at a moment.
+type reading struct {
+	cpu      time.Duration
+	app      seen
+	sessions int64 // requests to which the sidecar gave a session
+}
+
+func (p *proxy) reading() (r reading, err error) {
+	if r.cpu, err = p.process.cpu(); err != nil {
+		return r, err
+	}
+	r.app = p.app.seen()
+	if p.admin != "" {
+		r.sessions, err = sessionsServed(p.admin)
+	}
+	return r, err
 }
 
 // report is the last line of wrk.lua.
