@@ -71,10 +71,10 @@ func (s *Server) Serve(l net.Listener) error {
 			continue
 		}
 		s.mu.Lock()
-		closed := s.closed
+		_, listening := s.listeners[l] // Close forgets it first, and a Restart may have followed
 		delete(s.listeners, l)
 		s.mu.Unlock()
-		if closed {
+		if !listening {
 			return nil
 		}
 		return err
