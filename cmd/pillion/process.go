@@ -115,6 +115,9 @@ func (p *process) warn(c *config.Config) {
 	for _, text := range c.Warnings() {
 		p.log.Warn(text)
 	}
+	if c.Sticky && len(c.Peers) == 0 {
+		p.log.Warn("peers is not set: a session that reaches another sidecar than its home is taken over unasked, so several sidecars need a sticky front")
+	}
 	p.log.Info("serving", "app", c.App, "route", p.route, "listen", p.data.Addr().String(), "admin", p.admin.Addr().String(), "sticky", c.Sticky)
 }
 

@@ -137,9 +137,6 @@ func (c *Config) Warnings() []string {
 	if len(c.Keys) == 0 {
 		all = append(all, "keys is not set: session ids can be forged, stored sessions can be read, and sidecars cannot hand sessions to each other; 'pillion config key FILE' makes a key")
 	}
-	if len(c.Peers) == 0 && c.Sticky {
-		all = append(all, "peers is not set: a session that reaches another sidecar than its home is taken over unasked, so sticky mode needs a sticky front")
-	}
 	if len(c.Ring.Nodes) == 1 {
 		all = append(all, "ring.nodes has one node: when it stops or restarts, what it held is lost")
 	}

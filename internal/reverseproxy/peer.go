@@ -18,7 +18,7 @@ const (
 // peer brings a call of another sidecar to the Handler's owner; ok is false for everything else, and for calls that nobody vouches for:
 // those are refused like any path that does not exist.
 func (e *Engine) peer(r *http.Request) (answer []byte, ok bool) {
-	if e.Peer == nil || r.Method != http.MethodPost || !strings.HasPrefix(r.RequestURI, peerPath+"/") {
+	if e.options.Peer == nil || r.Method != http.MethodPost || !strings.HasPrefix(r.RequestURI, peerPath+"/") {
 		return nil, false
 	}
 	proofs := r.Header.Values(proofField)
@@ -29,5 +29,5 @@ func (e *Engine) peer(r *http.Request) (answer []byte, ok bool) {
 	if err != nil || len(body) > maxPeerBody {
 		return nil, false
 	}
-	return e.Peer(r.Context(), r.RequestURI, proofs[0], body)
+	return e.options.Peer(r.Context(), r.RequestURI, proofs[0], body)
 }
