@@ -24,7 +24,8 @@ const (
 
 // edit is the intent of one answer on its way into the ring. It is applied to the newest record known (on) and then joined with
 // what each node holds (join). Where a node knows a newer value of an attribute that is merged into, the merge is done again on
-// that value, so that parallel requests lose nothing; a put or a delete just joins.
+// that value, so that parallel requests lose nothing; a put or a delete just joins. Once the commit has ended nothing is merged again:
+// a value that a late copy meets may be the same visitor's next change, and would be undone.
 type edit struct {
 	in     *instructions
 	loaded *sessioncodec.Record // what the app was given
@@ -35,6 +36,7 @@ type edit struct {
 	hops   int // renewals followed so far
 
 	mu    sync.Mutex
+	ended bool // the commit has ended; what still comes only joins
 	steps []step
 	mine  *sessioncodec.Record
 	other *sessioncodec.Record // the record that a lost lock met
@@ -164,7 +166,7 @@ func (e *edit) join(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 		return e.mine, nil
 	}
 	e.clock.See(stored)
-	if stored.State != sessioncodec.Destroyed {
+	if stored.State != sessioncodec.Destroyed && !e.ended {
 		if e.exact && e.conflict(stored) {
 			e.other = stored
 			return nil, errLockLost
@@ -177,6 +179,13 @@ func (e *edit) join(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 	}
 	e.mine = sessioncodec.Join(e.mine, stored)
 	return e.mine, nil
+}
+
+// end tells that the commit has ended.
+func (e *edit) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = true
 }
 
 // record is the edited record as far as the nodes let it be known.

@@ -67,6 +67,7 @@ func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
 	saved, err := k.h.opts.Store.Save(ctx, v.id, store.Write{
 		Join: e.join, Copies: sharedCopies, Wait: wait, Birth: v.born, Seen: v.seen, Done: k.repair(v.id, time.UnixMilli(e.now)),
 	})
+	e.end()
 	switch {
 	case err != nil:
 		return err

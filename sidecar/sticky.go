@@ -129,6 +129,7 @@ func (k *sticky) keep(ctx context.Context, v *visit, s *session, st *state, e *e
 		Join: e.join, Copies: k.h.opts.Copies, Wait: k.wait(), Refill: true, Birth: v.born,
 		Done: func(done store.Saved, err error) { k.backed(s, e.record(), err == nil && !done.Short) },
 	})
+	e.end()
 	switch {
 	case errors.Is(err, store.ErrUnacknowledged) && !k.h.opts.Refuse && k.h.opts.Commit == BeforeReply:
 		k.h.opts.Metrics.Commits.WithLabelValues("isolated").Inc()
