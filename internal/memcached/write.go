@@ -129,14 +129,20 @@ func (sv *save) joined(n *node, held answer) (*sessioncodec.Record, error) {
 		}
 		base = others
 	}
-	next, err := sv.Join(base)
+	// The caller joins into all that is known, not into this node's copy alone: what it makes of a newer value that another node
+	// holds must not be overruled by that value here.
+	sv.mu.Lock()
+	sv.known = sessioncodec.Join(sv.known, base)
+	all, fatal := sv.known, sv.fatal
+	sv.mu.Unlock()
+	if fatal != nil {
+		return nil, fatal
+	}
+	next, err := sv.Join(all)
 	if err != nil {
 		return nil, sv.abort(err)
 	}
-	sv.mu.Lock()
-	defer sv.mu.Unlock()
-	sv.known = sessioncodec.Join(sv.known, base)
-	return sessioncodec.Join(next, sv.known), sv.fatal
+	return next, nil
 }
 
 // elsewhere joins what the other nodes hold, and tells whether all of them answered.
