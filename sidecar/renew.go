@@ -104,6 +104,9 @@ func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec
 	// Only a sticky owner may add it where all nodes lack it: in shared mode that it is missing may be a logout's end (L5).
 	saved, err := h.opts.Store.Save(ctx, old, store.Write{Wait: store.Both, Refill: h.opts.Sticky,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+			if stored != nil && stored.State == sessioncodec.Superseded && stored.To != to {
+				return nil, errFrozen // another request renewed it first: all nodes are written in one order, so one of two wins
+			}
 			return sessioncodec.Join(&mark, stored), nil
 		}})
 	switch {
@@ -112,7 +115,7 @@ func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec
 	case saved.Record.State == sessioncodec.Destroyed:
 		return errGone
 	case saved.Record.To != to:
-		return errFrozen // another request renewed it first
+		return errFrozen
 	}
 	late := &instructions{changes: difference(base, saved.Record)}
 	if late.none() {
