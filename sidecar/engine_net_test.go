@@ -76,7 +76,7 @@ type node struct {
 	mu     sync.Mutex
 	dead   bool
 	silent bool
-	delay  time.Duration // before each command
+	delay  time.Duration // before each command, but for those about the canary
 	sent   []string      // the command lines that arrived, but for those about the canary
 }
 
@@ -171,18 +171,19 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 func (w *wire) Write(p []byte) (int, error) {
+	line, _, _ := strings.Cut(string(p), "\r\n")
+	counts := w.asks && !strings.Contains(line, "p1:!life")
+	w.asks = false
 	w.node.mu.Lock()
 	delay, silent := w.node.delay, w.node.silent
-	if line, _, _ := strings.Cut(string(p), "\r\n"); w.asks && !strings.Contains(line, "p1:!life") {
+	if counts {
 		w.node.sent = append(w.node.sent, line)
 	}
-	asks := w.asks
-	w.asks = false
 	w.node.mu.Unlock()
 	if silent {
 		return len(p), nil
 	}
-	if asks && delay > 0 {
+	if counts && delay > 0 {
 		wait(delay)
 	}
 	n, err := w.Conn.Write(p)
