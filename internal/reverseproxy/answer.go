@@ -36,11 +36,11 @@ var (
 // health answers probes before anything else is looked at.
 func (e *Engine) health(r *http.Request) (*head.Reply, bool) {
 	switch {
-	case e.HealthPath == "" || r.URL.Path != e.HealthPath:
+	case e.options.HealthPath == "" || r.URL.Path != e.options.HealthPath:
 		return nil, false
 	case e.draining.Load():
 		return draining, true
-	case !e.Health():
+	case !e.options.Health():
 		return unhealthy, true
 	}
 	return healthy, true
@@ -89,7 +89,7 @@ func handleError(w http.ResponseWriter, _ *http.Request, err error) {
 		panic(http.ErrAbortHandler) // nobody listens
 	default:
 		reply = replyTo(err)
-		x.engine.Log.Warn("no answer from the app", "status", reply.Status, "error", err)
+		x.engine.options.Log.Warn("no answer from the app", "status", reply.Status, "error", err)
 		x.reply(reply)
 	}
 }
@@ -115,7 +115,7 @@ func replyTo(err error) *head.Reply {
 // reply answers an exchange in the app's place.
 func (x *exchange) reply(reply *head.Reply) {
 	if reply.Token != "" {
-		x.engine.OwnAnswer(reply.Token)
+		x.engine.options.OwnAnswer(reply.Token)
 	}
 	x.engine.answer(x, x.request, reply, x.body.unread())
 }

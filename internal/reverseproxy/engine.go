@@ -66,9 +66,13 @@ type Limits struct {
 // maxHeaderBytes is what net/http reads of one request head whatever Limits say, for it cannot be told a new limit later.
 const maxHeaderBytes = 256 << 10
 
+// flushAfter is how long a part of a body of known length may wait for more. Without it the head of every short response would
+// go out alone, which costs a sixth of the engine's time. Events and bodies of unknown length never wait.
+const flushAfter = time.Millisecond
+
 // Engine serves HTTP on listeners. It is safe for concurrent use.
 type Engine struct {
-	Options
+	options   Options // Limits as they were at first
 	limits    atomic.Pointer[Limits]
 	server    *http.Server
 	proxy     *httputil.ReverseProxy
@@ -78,7 +82,7 @@ type Engine struct {
 	cancel    context.CancelFunc
 	draining  atomic.Bool
 	exchanges atomic.Int64
-	clients   gate
+	clients   clients
 
 	mu        sync.Mutex // guards listeners and closing
 	listeners map[*listener]struct{}
@@ -97,7 +101,7 @@ func New(o Options) *Engine {
 	if o.OwnAnswer == nil {
 		o.OwnAnswer = func(string) {}
 	}
-	e := &Engine{Options: o, listeners: map[*listener]struct{}{}}
+	e := &Engine{options: o, listeners: map[*listener]struct{}{}}
 	e.base, e.cancel = context.WithCancel(context.Background())
 	e.clients.init()
 	e.SetLimits(o.Limits)
@@ -106,7 +110,7 @@ func New(o Options) *Engine {
 	e.proxy = &httputil.ReverseProxy{
 		Rewrite:        rewrite,
 		Transport:      e.transport,
-		FlushInterval:  -1, // a body is passed on as it comes, also one of known length
+		FlushInterval:  flushAfter,
 		BufferPool:     &bufferPool{},
 		ModifyResponse: modifyResponse,
 		ErrorHandler:   handleError,
@@ -118,19 +122,19 @@ func New(o Options) *Engine {
 func (e *Engine) newServer() *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(e.TLS != nil)
-	protocols.SetUnencryptedHTTP2(e.TLS == nil)
+	protocols.SetHTTP2(e.options.TLS != nil)
+	protocols.SetUnencryptedHTTP2(e.options.TLS == nil)
 	return &http.Server{
 		Handler:                      http.HandlerFunc(e.serveHTTP),
-		TLSConfig:                    e.TLS,
+		TLSConfig:                    e.options.TLS,
 		Protocols:                    protocols,
 		MaxHeaderBytes:               maxHeaderBytes,
-		IdleTimeout:                  e.Limits.Idle,
-		ReadHeaderTimeout:            e.Limits.HeaderTimeout,
+		IdleTimeout:                  e.options.Limits.Idle,
+		ReadHeaderTimeout:            e.options.Limits.HeaderTimeout,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the app's to answer
 		BaseContext:                  func(net.Listener) context.Context { return e.base },
 		ConnState:                    e.clients.watch,
-		ErrorLog:                     slog.NewLogLogger(e.Log.Handler(), slog.LevelDebug), // TLS handshakes of scanners and the like
+		ErrorLog:                     slog.NewLogLogger(e.options.Log.Handler(), slog.LevelDebug), // TLS handshakes of scanners and the like
 	}
 }
 

@@ -59,13 +59,13 @@ func (e *Engine) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if reply := e.refuse(r); reply != nil {
-		e.OwnAnswer(reply.Token)
+		e.options.OwnAnswer(reply.Token)
 		e.answer(w, r, reply, false)
 		return
 	}
 	x := e.newExchange(w, r)
 	defer x.finish()
-	to, reply := e.Handler.Request(&x.Exchange)
+	to, reply := e.options.Handler.Request(&x.Exchange)
 	if reply != nil {
 		x.reply(reply)
 		return
@@ -75,7 +75,7 @@ func (e *Engine) serveHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (e *Engine) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{engine: e, request: r, client: w}
-	if e.AccessLog {
+	if e.options.AccessLog {
 		x.started = time.Now()
 	}
 	if r.ProtoMajor == 1 && r.ProtoAtLeast(1, 1) { // RFC 9110, section 7.8
@@ -102,18 +102,21 @@ func (x *exchange) finish() {
 		abort = true
 		x.note(x.cutOff())
 	default:
-		x.engine.Log.Error("panic in an exchange", "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
+		x.engine.options.Log.Error("panic in an exchange", "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
 		if abort = x.began(); abort {
 			x.note(errTruncated)
 		} else {
 			x.reply(internalError)
 		}
 	}
-	if x.tunnel {
+	switch {
+	case x.tunnel:
 		x.engine.clients.leave()
+	case !abort:
+		_ = x.FlushError() // the client need not wait for End
 	}
 	x.logAccess()
-	x.engine.Handler.End(&x.Exchange, x.err)
+	x.engine.options.Handler.End(&x.Exchange, x.err)
 	if abort {
 		panic(http.ErrAbortHandler)
 	}
@@ -130,7 +133,7 @@ func (x *exchange) cutOff() error {
 // logAccess writes one line without query, field or body: they may hold secrets. A Handler's state that is a slog.LogValuer
 // adds what it likes, such as the session's ref.
 func (x *exchange) logAccess() {
-	if !x.engine.AccessLog {
+	if !x.engine.options.AccessLog {
 		return
 	}
 	path, _, _ := strings.Cut(x.Request.Target, "?")
@@ -145,5 +148,5 @@ func (x *exchange) logAccess() {
 	if x.err != nil {
 		attrs = append(attrs, slog.String("error", x.err.Error()))
 	}
-	x.engine.Log.LogAttrs(context.Background(), slog.LevelInfo, "access", attrs...)
+	x.engine.options.Log.LogAttrs(context.Background(), slog.LevelInfo, "access", attrs...)
 }

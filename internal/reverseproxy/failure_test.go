@@ -85,12 +85,10 @@ func TestTruncatedResponses(t *testing.T) {
 		r := startRaw(t, nil, Options{}, says(answer))
 		c := r.dial()
 		_, _ = io.WriteString(c, ask)
-		res, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if body, err := io.ReadAll(res.Body); err == nil {
-			t.Errorf("%s: %q looks whole", name, body)
+		if res, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil { // else even the head was held back
+			if body, err := io.ReadAll(res.Body); err == nil {
+				t.Errorf("%s: %q looks whole", name, body)
+			}
 		}
 		eventually(t, "End", func() bool { return r.ended.Load() == 1 })
 		if !errors.Is(r.lastErr(), errTruncated) {
@@ -282,7 +280,7 @@ func TestAccessLog(t *testing.T) {
 	})
 	app := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
 	r := startHTTP(t, nil, Options{AccessLog: true, Log: slog.New(slog.NewTextHandler(locked, nil))}, app)
-	r.engine.Handler = logged{r.fake}
+	r.engine.options.Handler = logged{r.fake}
 	r.get("/path?token=secret")
 	line := func() string { mu.Lock(); defer mu.Unlock(); return log.String() }
 	eventually(t, "a line", func() bool { return line() != "" })

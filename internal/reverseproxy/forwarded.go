@@ -32,7 +32,7 @@ func (e *Engine) setForwarded(x *head.Exchange) {
 }
 
 func (e *Engine) trusts(a netip.Addr) bool {
-	for _, prefix := range e.TrustedProxies {
+	for _, prefix := range e.options.TrustedProxies {
 		if prefix.Contains(a) {
 			return true
 		}

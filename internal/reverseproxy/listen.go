@@ -5,19 +5,12 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"os"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
-const (
-	// quiet is how long no connection may have arrived before the accept queue counts as empty, and quietAtMost how long a
-	// drain waits for such a moment.
-	quiet       = 2 * time.Millisecond
-	quietAtMost = time.Second
-	// lastCalls is how long Shutdown waits for exchanges whose connections it has closed.
-	lastCalls = 2 * time.Second
-)
+// lastCalls is how long Shutdown waits for exchanges whose connections it has closed.
+const lastCalls = 2 * time.Second
 
 // Serve accepts connections on l until Shutdown and returns nil then. It may be called for several listeners.
 func (e *Engine) Serve(l net.Listener) error {
@@ -33,7 +26,7 @@ func (e *Engine) Serve(l net.Listener) error {
 	defer e.accepting.Done()
 
 	serve := e.server.Serve
-	if e.TLS != nil {
+	if e.options.TLS != nil {
 		serve = func(l net.Listener) error { return e.server.ServeTLS(l, "", "") }
 	}
 	err := serve(own)
@@ -58,13 +51,14 @@ func (e *Engine) Undrain() { e.draining.Store(false) }
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.Drain()
 	e.stopAccepting()
+	e.clients.settle(ctx) // http.Server.Shutdown drops a request whose head it reads after its start
 	err := e.server.Shutdown(ctx)
 	e.cancel() // tunnels have no end of their own
 	if err != nil {
 		err = errors.Join(err, e.server.Close())
 	}
 	for deadline := time.Now().Add(lastCalls); e.exchanges.Load() > 0 && time.Now().Before(deadline); {
-		time.Sleep(quiet)
+		time.Sleep(time.Millisecond)
 	}
 	e.transport.CloseIdleConnections()
 	return err
@@ -85,95 +79,38 @@ func (e *Engine) stopAccepting() {
 	e.accepting.Wait()
 }
 
-// listener accepts as long as the gate lets clients in. On close it first accepts what the kernel has already accepted: those
-// clients have sent their request and would get a reset.
+// listener accepts as long as the gate lets clients in. When it is closed it first accepts what the kernel has already
+// accepted: those clients have sent their request and would get a reset.
 type listener struct {
 	net.Listener
-	clients *gate
-	arrived bool // since the last deadline; used by Accept alone
-
-	mu      sync.Mutex
-	closing time.Time // zero while serving
+	clients *clients
+	closing atomic.Bool
+	queued  []net.Conn // the rest after close; used by Accept alone
 }
 
-type deadliner interface{ SetDeadline(time.Time) error }
-
-// close makes Accept empty the queue, close the listener and fail.
+// close wakes Accept, which alone may empty the queue.
 func (l *listener) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closing = time.Now()
-	if d, ok := l.Listener.(deadliner); !ok || d.SetDeadline(time.Now().Add(quiet)) != nil {
-		_ = l.Listener.Close() // a listener without deadlines cannot be asked whether its queue is empty
+	l.closing.Store(true)
+	d, ok := l.Listener.(interface{ SetDeadline(time.Time) error })
+	if !ok || d.SetDeadline(time.Unix(1, 0)) != nil {
+		_ = l.Listener.Close()
 	}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
-	for {
+	if !l.closing.Load() {
 		l.clients.wait()
 		c, err := l.Listener.Accept()
-		if err == nil {
-			l.arrived = true
-			return c, nil
+		if err == nil || !l.closing.Load() {
+			return c, err
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) || !l.again() {
-			return nil, err
-		}
+		l.queued = acceptQueued(l.Listener)
+		_ = l.Listener.Close()
 	}
-}
-
-// again tells whether to look into the queue once more after a deadline.
-func (l *listener) again() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.arrived && time.Since(l.closing) < quietAtMost {
-		l.arrived = false
-		return l.Listener.(deadliner).SetDeadline(time.Now().Add(quiet)) == nil
+	if len(l.queued) == 0 {
+		return nil, net.ErrClosed
 	}
-	_ = l.Listener.Close()
-	return false
-}
-
-// gate counts the connections of clients and makes listeners wait while there are too many.
-type gate struct {
-	mu    sync.Mutex
-	freed sync.Cond
-	open  int
-	limit int // 0 is none
-}
-
-func (g *gate) init() { g.freed.L = &g.mu }
-
-func (g *gate) setLimit(limit int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.limit = limit
-	g.freed.Broadcast()
-}
-
-func (g *gate) wait() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for g.limit > 0 && g.open >= g.limit {
-		g.freed.Wait()
-	}
-}
-
-// watch follows the states that http.Server reports. A hijacked connection counts until its tunnel ends, see leave.
-func (g *gate) watch(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		g.mu.Lock()
-		g.open++
-		g.mu.Unlock()
-	case http.StateClosed:
-		g.leave()
-	}
-}
-
-func (g *gate) leave() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.open--
-	g.freed.Broadcast()
+	c := l.queued[0]
+	l.queued = l.queued[1:]
+	return c, nil
 }

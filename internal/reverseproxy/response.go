@@ -27,7 +27,7 @@ func modifyResponse(res *http.Response) error {
 		removeHopByHop(res.Header)
 	}
 	h := head.Head{Status: res.StatusCode, Fields: fromHeader(res.Header)}
-	if err := x.engine.Handler.Response(&x.Exchange, &h); err != nil {
+	if err := x.engine.options.Handler.Response(&x.Exchange, &h); err != nil {
 		return x.failure(err)
 	}
 	if protocol != "" {
@@ -70,7 +70,7 @@ func (x *exchange) failure(err error) error {
 	if errors.As(err, &reply) {
 		return reply
 	}
-	x.engine.Log.Error("response refused", "error", err)
+	x.engine.options.Log.Error("response refused", "error", err)
 	return internalError
 }
 
@@ -101,7 +101,7 @@ func (x *exchange) setTrailer(trailer http.Header) {
 	if len(h.Fields) == 0 {
 		return // announced and not sent
 	}
-	x.engine.Handler.Trailer(&x.Exchange, &h)
+	x.engine.options.Handler.Trailer(&x.Exchange, &h)
 	edited := make(http.Header, len(h.Fields))
 	toHeader(edited, h.Fields)
 	removeBadTrailers(edited)

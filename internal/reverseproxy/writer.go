@@ -41,7 +41,7 @@ func (x *exchange) writeInterim(status int) {
 	removeHopByHop(fields)
 	h := head.Head{Status: status, Fields: fromHeader(fields)}
 	clear(fields)
-	if err := x.engine.Handler.Response(&x.Exchange, &h); err != nil {
+	if err := x.engine.options.Handler.Response(&x.Exchange, &h); err != nil {
 		x.failed = err
 		return
 	}
