@@ -34,6 +34,12 @@ func (h *Handler) apply(ctx context.Context, v *visit, in *instructions) error {
 
 // dispatch applies in the contract's order: destroy ends everything else; then the content, subject and idle; renew comes last.
 func (h *Handler) dispatch(ctx context.Context, v *visit, in *instructions) error {
+	if in.subject != nil && h.opts.Keyed != nil {
+		var err error
+		if in.epoch, err = h.subjects.epoch(ctx, *in.subject, 0); err != nil {
+			return err
+		}
+	}
 	switch {
 	case in.destroy:
 		return h.destroy(ctx, v)
@@ -46,6 +52,9 @@ func (h *Handler) dispatch(ctx context.Context, v *visit, in *instructions) erro
 	}
 	e := h.edit(v, in)
 	err := h.keeper.commit(ctx, v, e)
+	if err == nil && in.subject != nil {
+		h.subjects.noted(v.id, e.record())
+	}
 	if errors.Is(err, errLockLost) {
 		if w, ok := e.giveBack(); ok {
 			_, _ = h.opts.Store.Save(ctx, v.id, w)

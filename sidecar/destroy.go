@@ -28,6 +28,7 @@ func (h *Handler) destroy(ctx context.Context, v *visit) error {
 		return err
 	}
 	h.count("destroyed")
+	h.subjects.left(v.id, v.loaded)
 	known := map[[16]byte]bool{v.id.Random: true}
 	for hops := 0; len(links) > 0 && hops < chainLimit; hops++ {
 		next := links[0]

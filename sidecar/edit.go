@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"strconv"
 	"sync"
@@ -111,7 +110,7 @@ func (e *edit) plan(base *sessioncodec.Record) []step {
 		steps = append(steps, step{change: c})
 	}
 	if e.in.subject != nil {
-		value := append(binary.LittleEndian.AppendUint64(nil, 0), *e.in.subject...)
+		value := binding(*e.in.subject, e.in.epoch)
 		steps = append(steps, step{change: sessioncodec.Change{Name: reservedSubject, Op: sessioncodec.Put, Value: value}, reserved: true})
 	}
 	if e.in.idle != 0 {

@@ -32,6 +32,7 @@ type Handler struct {
 	peers      atomic.Pointer[map[string]string] // route -> address
 	sealer     atomic.Pointer[Sealer]
 	hops       *hops
+	subjects   *subjects
 	fences     fences
 	trust      atomic.Int64                                             // Unix nanoseconds until which memory is trusted
 	renewed    chan struct{}                                            // a node has a new life
@@ -85,6 +86,7 @@ func New(opts Options) *Handler {
 	h.requests.ignored = opts.Metrics.Requests.WithLabelValues("ignored")
 	h.SetIgnore(opts.Ignore)
 	h.hops = newHops(opts.Route)
+	h.subjects = newSubjects(h)
 	h.SetPeers(nil)
 	h.SetKeys(opts.Keys, opts.Sealer, opts.Secrets)
 	if opts.Sticky {
@@ -146,7 +148,19 @@ func (h *Handler) locate(ctx context.Context, v *visit, req *head.Head) error {
 			return nil
 		}
 	}
+	if err == nil && v.loaded != nil && h.subjects.revoked(ctx, v.loaded) {
+		h.evict(v)
+	}
 	return err
+}
+
+// evict ends a session whose subject was logged out everywhere; the request goes on without it.
+func (h *Handler) evict(v *visit) {
+	h.count("revoked")
+	h.keeper.forget(v.id.Random)
+	id := v.id
+	h.background.add(id.Random, func(ctx context.Context) { _, _ = h.bury(ctx, id) })
+	v.id, v.loaded, v.frozen = ring.ID{}, nil, false
 }
 
 // unknownIsAnonymous decides what UNKNOWN becomes: 503 while the node may come back with the session, then no session, with the cookie left

@@ -24,6 +24,7 @@ type instructions struct {
 	destroy bool
 	touch   bool
 	subject *string
+	epoch   uint64 // the subject's, when the session is bound to it
 	idle    uint32 // seconds, 0 when not asked
 }
 

@@ -46,9 +46,11 @@ type Options struct {
 	Idle       time.Duration
 	Lifetime   time.Duration
 	RenewGrace time.Duration
-	MaxSize    int // bytes of one session
-	InlineMax  int // bytes of a Pillion-Session value
-	MaxPatch   int // bytes of a Pillion-Patch or Pillion-Replace value
+	PerSubject int           // sessions that one subject may have, 0: any number; the oldest end first
+	Revocation time.Duration // how old the knowledge may be that a subject's sessions still hold
+	MaxSize    int           // bytes of one session
+	InlineMax  int           // bytes of a Pillion-Session value
+	MaxPatch   int           // bytes of a Pillion-Patch or Pillion-Replace value
 	Ignore     []*regexp.Regexp
 
 	Commit        Commit
@@ -70,6 +72,7 @@ type Options struct {
 	// Sidecars of a sticky fleet ask each other; without them a session is taken over unasked.
 	Call    Caller
 	Fences  Fences
+	Keyed   Keyed
 	Secrets [][]byte // the fleet's keys, the sealing one first; none: no calls
 	Sealer  Sealer
 

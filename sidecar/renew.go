@@ -19,6 +19,7 @@ func (h *Handler) bear(ctx context.Context, v *visit, in *instructions) error {
 	}
 	if v.born {
 		h.count("created")
+		h.subjects.noted(v.id, v.loaded)
 	}
 	return nil
 }
@@ -94,6 +95,8 @@ func (h *Handler) renew(ctx context.Context, v *visit, in *instructions) error {
 	superseded = true
 	*v = fresh
 	h.count("renewed")
+	h.subjects.left(old, base)
+	h.subjects.noted(v.id, v.loaded)
 	return nil
 }
 

@@ -23,6 +23,12 @@ type Store interface {
 	Lock(ctx context.Context, id ring.ID, wait time.Duration) (unlock func(), err error)
 }
 
+// Keyed reaches records by storage key: the sessions of a subject, and sessions of which only the ref is known.
+type Keyed interface {
+	LoadKey(ctx context.Context, key string) (store.Found, error)
+	SaveKey(ctx context.Context, key, first string, w store.Write) (store.Saved, error)
+}
+
 // Fences are the keys in the ring by which a sidecar tells another one, which it cannot reach, to trust its memory no more.
 type Fences interface {
 	// Fence writes the fence key of a route on every node; an error means that too few took it to be sure that it is seen.

@@ -20,11 +20,13 @@ type operator struct {
 	handler  *sidecar.Handler
 	space    string
 	lifetime time.Duration
+
+	revocation time.Duration
 }
 
 func (p *process) operator() *operator {
 	c := p.current()
-	return &operator{store: p.store, handler: p.handler, space: c.Space, lifetime: c.Session.Lifetime}
+	return &operator{store: p.store, handler: p.handler, space: c.Space, lifetime: c.Session.Lifetime, revocation: c.Session.Revocation}
 }
 
 var refPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{32}$`)
@@ -110,6 +112,15 @@ func (o *operator) Destroy(ctx context.Context, ref, id string) (any, error) {
 	return result, nil
 }
 
+// DestroySubject ends every session of a subject.
+func (o *operator) DestroySubject(ctx context.Context, subject string) (any, error) {
+	n, err := o.handler.DestroySubject(ctx, subject)
+	if err != nil {
+		return nil, fmt.Errorf("destroy-subject: %w", err)
+	}
+	return map[string]any{"listed": n, "everywhere_within": o.revocation.String()}, nil
+}
+
 func (o *operator) key(ref, id string) (string, error) {
 	if id != "" {
 		parsed, err := ring.ParseID(id)
@@ -121,7 +132,7 @@ func (o *operator) key(ref, id string) (string, error) {
 	if !refPattern.MatchString(ref) {
 		return "", admin.ErrBadName
 	}
-	return "p1:" + o.space + ":" + ref, nil
+	return ring.RefKey(o.space, ref), nil
 }
 
 func refOf(key string) string { return key[len(key)-32:] }

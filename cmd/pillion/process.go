@@ -85,7 +85,7 @@ func (p *process) wireSessions(c *config.Config) error {
 	if sessions.Keys, err = idKeys(c); err != nil {
 		return err
 	}
-	sessions.Store, sessions.Fences, sessions.Sealer, sessions.Call = p.store, p.store, codec, peerCaller()
+	sessions.Store, sessions.Fences, sessions.Keyed, sessions.Sealer, sessions.Call = p.store, p.store, p.store, codec, peerCaller()
 	p.handler = sidecar.New(sessions)
 	p.handler.SetPeers(peerAddresses(c))
 

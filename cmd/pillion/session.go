@@ -28,38 +28,51 @@ func newSessionCommand(e env) *cobra.Command {
 		Example: "  pillion session show k3Jx9wQ2mB7sYtE0aVfLzR5uHcN8oPdi\n  pillion session destroy < id",
 	})
 	cmd.AddCommand(
-		newSessionVerb(e, "show", "Show where a session's copies lie, without its values"),
-		newSessionVerb(e, "destroy", "End a session on every node, and tell its home if that is the sidecar asked"))
+		newSessionVerb(e, "show", &cobra.Command{
+			Use: "show [REF]", Short: "Show where a session's copies lie, without its values",
+			Example: "  pillion session show REF\n  pillion session show -- -REF-THAT-BEGINS-WITH-A-DASH\n  pillion session show --admin 127.0.0.1:9901 < id",
+			Args:    arguments(0, 1, "one ref, or an id on standard input"),
+		}, sessionName),
+		newSessionVerb(e, "destroy", &cobra.Command{
+			Use: "destroy [REF]", Short: "End a session on every node, and tell its home if that is the sidecar asked",
+			Example: "  pillion session destroy REF\n  pillion session destroy --admin 127.0.0.1:9901 < id",
+			Args:    arguments(0, 1, "one ref, or an id on standard input"),
+		}, sessionName),
+		newSessionVerb(e, "destroy-subject", &cobra.Command{
+			Use: "destroy-subject SUBJECT", Short: "End every session of a subject: log it out everywhere",
+			Example: "  pillion session destroy-subject u123",
+			Args:    arguments(1, 1, "one subject"),
+		}, subjectName))
 	return cmd
 }
 
-func newSessionVerb(e env, verb, short string) *cobra.Command {
+// newSessionVerb gives cmd what the session commands share: they ask a sidecar's admin address, with a body that name reads.
+func newSessionVerb(e env, verb string, cmd *cobra.Command, name func(args []string, stdin io.Reader) (map[string]string, error)) *cobra.Command {
 	var file, address string
-	cmd := &cobra.Command{
-		Use: verb + " [REF]", Short: short,
-		Example: "  pillion session " + verb + " REF\n  pillion session " + verb + " --admin 127.0.0.1:9901 < id",
-		Args:    arguments(0, 1, "one ref, or an id on standard input"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := sessionName(args, e.stdin)
-			if err != nil {
-				return usageError{cmd, err}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		body, err := name(args, e.stdin)
+		if err != nil {
+			return usageError{cmd, err}
+		}
+		var given []string
+		for flag, value := range map[string]string{"config": file, "admin": address} {
+			if value != "" {
+				given = append(given, "--"+flag+"="+value)
 			}
-			var given []string
-			for flag, value := range map[string]string{"config": file, "admin": address} {
-				if value != "" {
-					given = append(given, "--"+flag+"="+value)
-				}
-			}
-			at, token, err := config.Admin(given, e.environ)
-			if err != nil {
-				return err
-			}
-			return askSession(cmd.Context(), at, token, verb, name, e.stdout)
-		},
+		}
+		at, token, err := config.Admin(given, e.environ)
+		if err != nil {
+			return err
+		}
+		return askSession(cmd.Context(), at, token, verb, body, e.stdout)
 	}
 	cmd.Flags().StringVar(&file, "config", "", "the sidecar's `file`")
 	cmd.Flags().StringVar(&address, "admin", "", "the sidecar's admin `address`")
 	return cmd
+}
+
+func subjectName(args []string, _ io.Reader) (map[string]string, error) {
+	return map[string]string{"subject": args[0]}, nil
 }
 
 // sessionName is the body that names the session.

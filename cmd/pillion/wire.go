@@ -117,6 +117,7 @@ func sessionOptions(c *config.Config, route string, m *metrics.Metrics, log *slo
 			Partitioned: c.Session.Partitioned, MaxAge: c.Session.MaxAge,
 		},
 		Idle: c.Session.Idle, Lifetime: c.Session.Lifetime, RenewGrace: c.Session.RenewGrace,
+		PerSubject: c.Session.PerSubject, Revocation: c.Session.Revocation,
 		MaxSize: c.Session.MaxSize, InlineMax: c.Session.InlineMax, MaxPatch: c.Session.MaxPatch, Ignore: c.Session.Ignore,
 		Commit: commits[c.Commit], CommitTimeout: c.CommitTimeout, Copies: c.Copies,
 		Refuse: c.Ring.Isolated == config.IsolatedRefuse, Anonymous: c.Ring.Unknown == config.UnknownAnonymous, UnknownFor: c.Ring.UnknownFor,

@@ -7,6 +7,7 @@
 //	GET  /debug/pprof/       profiles
 //	POST /session/show       {"ref": ".."} or {"id": ".."}: where its copies lie
 //	POST /session/destroy    the same: ends it
+//	POST /session/destroy-subject  {"subject": ".."}: ends every session of a subject
 //
 // Who may ask is decided in guard.go. An id is taken in a body only, never in a path or query, and never given back (C11).
 package admin
@@ -43,6 +44,8 @@ type Sessions interface {
 	Show(ctx context.Context, ref, id string) (any, error)
 	// Destroy ends a session and tells where that was acknowledged.
 	Destroy(ctx context.Context, ref, id string) (any, error)
+	// DestroySubject ends every session of a subject and tells how many were listed.
+	DestroySubject(ctx context.Context, subject string) (any, error)
 }
 
 // Errors of Sessions that are the caller's.
@@ -111,6 +114,7 @@ func New(opts Options) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("POST /session/show", func(w http.ResponseWriter, r *http.Request) { session(w, r, opts.Sessions.Show) })
 	mux.HandleFunc("POST /session/destroy", func(w http.ResponseWriter, r *http.Request) { session(w, r, opts.Sessions.Destroy) })
+	mux.HandleFunc("POST /session/destroy-subject", func(w http.ResponseWriter, r *http.Request) { subject(w, r, opts.Sessions) })
 	return newGuard(opts, mux)
 }
 
@@ -130,13 +134,32 @@ func ready(w http.ResponseWriter, readiness Readiness) {
 // session reads which session is meant and hands it to act. What came in the body is not repeated in any answer.
 func session(w http.ResponseWriter, r *http.Request, act func(ctx context.Context, ref, id string) (any, error)) {
 	var name struct{ Ref, ID string }
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&name); err != nil || (name.Ref == "") == (name.ID == "") {
+	if !body(w, r, &name) || (name.Ref == "") == (name.ID == "") {
 		fail(w, http.StatusBadRequest, `the body must be {"ref": "..."} or {"id": "..."}`)
 		return
 	}
 	result, err := act(r.Context(), name.Ref, name.ID)
+	outcome(w, result, err)
+}
+
+// subject reads whose sessions are meant.
+func subject(w http.ResponseWriter, r *http.Request, sessions Sessions) {
+	var name struct{ Subject string }
+	if !body(w, r, &name) || name.Subject == "" {
+		fail(w, http.StatusBadRequest, `the body must be {"subject": "..."}`)
+		return
+	}
+	result, err := sessions.DestroySubject(r.Context(), name.Subject)
+	outcome(w, result, err)
+}
+
+func body(w http.ResponseWriter, r *http.Request, into any) bool {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(into) == nil
+}
+
+func outcome(w http.ResponseWriter, result any, err error) {
 	switch {
 	case errors.Is(err, ErrNoSession):
 		fail(w, http.StatusNotFound, err.Error())

@@ -41,6 +41,10 @@ func (s *sidecar) Show(_ context.Context, ref, id string) (any, error) {
 	return s.result, s.err
 }
 
+func (s *sidecar) DestroySubject(_ context.Context, subject string) (any, error) {
+	return map[string]string{"subject": subject}, nil
+}
+
 func (s *sidecar) Destroy(_ context.Context, ref, id string) (any, error) {
 	s.ref, s.id = ref, id
 	return map[string]any{"destroyed": true}, s.err

@@ -86,6 +86,8 @@ type Session struct {
 	Idle           time.Duration
 	Lifetime       time.Duration
 	RenewGrace     time.Duration
+	PerSubject     int
+	Revocation     time.Duration
 	MaxSize        int
 	InlineMax      int
 	MaxPatch       int

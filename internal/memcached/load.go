@@ -22,8 +22,17 @@ type answer struct {
 // Load returns the join of the copies that reach asks for; see the sidecar's Store. In the steady state, a hit on the node of the
 // id, it is one get.
 func (s *Store) Load(ctx context.Context, id ring.ID, reach store.Reach) (store.Found, error) {
-	l := load{s: s, fleet: s.fleet.Load(), id: id, key: ring.StorageKey(s.space, id.Random)}
-	if own := l.fleet.byName[id.Node]; own != nil && reach == store.Near && own.state() == Up {
+	return s.load(ctx, load{key: ring.StorageKey(s.space, id.Random), first: id.Node, issued: id.Issued}, reach)
+}
+
+// LoadKey is Load of what has a storage key and no id: a subject's sessions, or a session known by its ref.
+func (s *Store) LoadKey(ctx context.Context, key string) (store.Found, error) {
+	return s.load(ctx, load{key: key}, store.Everywhere)
+}
+
+func (s *Store) load(ctx context.Context, l load, reach store.Reach) (store.Found, error) {
+	l.s, l.fleet = s, s.fleet.Load()
+	if own := l.fleet.byName[l.first]; own != nil && reach == store.Near && own.state() == Up {
 		first := s.read(own, l.key)
 		if first.record != nil {
 			return l.found([]answer{first}), nil
@@ -47,8 +56,9 @@ func (s *Store) Load(ctx context.Context, id ring.ID, reach store.Reach) (store.
 type load struct {
 	s       *Store
 	fleet   *fleet
-	id      ring.ID
 	key     string
+	first   string // the node that the id names
+	issued  uint32 // when the session began
 	answers []answer
 }
 
@@ -57,7 +67,7 @@ func (l *load) found(answers []answer) store.Found {
 	var f store.Found
 	for _, a := range answers {
 		f.Record = sessioncodec.Join(f.Record, a.record)
-		if a.record != nil && (f.Seen.Node == "" || a.node.name == l.id.Node) {
+		if a.record != nil && (f.Seen.Node == "" || a.node.name == l.first) {
 			f.Seen = store.Seen{Node: a.node.name, Record: a.record, CAS: a.cas, Generation: a.life.generation}
 		}
 	}
@@ -76,7 +86,7 @@ func (l *load) short(answers []answer, joined *sessioncodec.Record) bool {
 	if len(answers) == 1 {
 		return false
 	}
-	holders := l.fleet.holders(l.key, l.id.Node, l.s.copies)
+	holders := l.fleet.holders(l.key, l.first, l.s.copies)
 	return slices.ContainsFunc(answers, func(a answer) bool {
 		return a.err == nil && !joined.Same(a.record) && slices.Contains(holders, a.node)
 	})
@@ -91,17 +101,17 @@ func (l *load) missed(ctx context.Context) (store.Found, error) {
 	var downFor time.Duration
 	silent, own := 0, false
 	for _, a := range l.answers {
-		young := a.node.now.Load().mark.Load().youngerThan(l.id.Issued)
+		young := a.node.now.Load().mark.Load().youngerThan(l.issued)
 		if a.err == nil {
 			unknown.All = false
 			found.Lost = found.Lost || young
-			own = own || a.node.name == l.id.Node && !young
+			own = own || a.node.name == l.first && !young
 			continue
 		}
 		// Of several silent nodes the last one seen decides, but the id's own before all.
 		d := a.node.downFor()
-		if a.node.name == l.id.Node {
-			unknown.Node = l.id.Node
+		if a.node.name == l.first {
+			unknown.Node = l.first
 			downFor = d
 		} else if unknown.Node == "" && (silent == 0 || d < downFor) {
 			downFor = d

@@ -96,8 +96,21 @@ func Ref(space string, random [16]byte) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])[:32]
 }
 
+// SubjectKey is the key of a subject's list of sessions. Like a session's it holds no byte that somebody chose.
+func SubjectKey(space, subject string) string {
+	h := sha256.New()
+	h.Write([]byte("pillion/subject/1\x00"))
+	h.Write([]byte{byte(len(space))})
+	h.Write([]byte(space))
+	h.Write([]byte(subject))
+	return "p1:" + space + ":u:" + base64.RawURLEncoding.EncodeToString(h.Sum(nil))[:32]
+}
+
+// RefKey is the storage key of the session with that ref.
+func RefKey(space, ref string) string { return "p1:" + space + ":" + ref }
+
 // StorageKey is the key of both copies in memcached. No node, route, key or client byte is in it, so that neither a relocation
 // nor a key rotation moves a session (M1).
 func StorageKey(space string, random [16]byte) string {
-	return "p1:" + space + ":" + Ref(space, random)
+	return RefKey(space, Ref(space, random))
 }
