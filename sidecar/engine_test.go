@@ -102,7 +102,7 @@ func (f *fleet) defaults(route string) setup {
 		Space: space, Route: route, Incarnation: binary.LittleEndian.Uint64(incarnation[:]),
 		Upstream: head.To{Network: "tcp", Address: "app.test:80"},
 		Cookie:   sidecar.Cookie{Name: "__Host-psid", SameSite: "Lax"},
-		Idle:     30 * time.Minute, Lifetime: 24 * time.Hour, RenewGrace: 10 * time.Second,
+		Idle:     30 * time.Minute, Lifetime: 24 * time.Hour, RenewGrace: 10 * time.Second, Revocation: 2 * time.Second,
 		MaxSize: 64 << 10, InlineMax: 4 << 10, MaxPatch: 64 << 10,
 		CommitTimeout: 250 * time.Millisecond, Copies: 2, UnknownFor: time.Minute, LockWait: time.Second,
 		Strict: true, MemoryLimit: 64 << 20, Random: rand.Reader,
@@ -151,7 +151,7 @@ func (p *process) wire(s setup, log *slog.Logger) {
 	s.Keys, err = ring.NewKeys(space, s.secrets...)
 	check()
 	s.Store, s.Metrics, s.Log = p.store, p.metrics, log
-	s.Fences, s.Sealer, s.Secrets = p.store, s.ring.Codec, s.secrets
+	s.Fences, s.Keyed, s.Sealer, s.Secrets = p.store, p.store, s.ring.Codec, s.secrets
 	p.Handler = sidecar.New(s.Options)
 	s.http.Handler, s.http.Log, s.http.Dial = p.Handler, log, p.f.app.listener.dial
 	s.http.OwnAnswer = func(token string) { p.metrics.OwnAnswers.WithLabelValues(token).Inc() }

@@ -50,6 +50,18 @@ func (s *sidecar) Destroy(_ context.Context, ref, id string) (any, error) {
 	return map[string]any{"destroyed": true}, s.err
 }
 
+func TestDestroySubject(t *testing.T) {
+	srv := serve(t, admin.Options{Listener: loopbackAddr, Sessions: &sidecar{}})
+	if resp, body := do(t, srv, "POST", "/session/destroy-subject", `{"subject":"u1"}`, "Content-Type", "application/json"); resp.StatusCode != 200 || compact(t, body) != `{"subject":"u1"}` {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	for _, bad := range []string{`{}`, `{"subject":""}`, `{"ref":"x"}`, `[`} {
+		if resp, _ := do(t, srv, "POST", "/session/destroy-subject", bad, "Content-Type", "application/json"); resp.StatusCode != 400 {
+			t.Errorf("%s: %d", bad, resp.StatusCode)
+		}
+	}
+}
+
 func TestReady(t *testing.T) {
 	tests := []struct {
 		name              string

@@ -22,7 +22,7 @@ func defaults() *Config {
 			LocalNodes: Locals{Auto: true}, OpTimeout: 100 * time.Millisecond, Unknown: Unknown503, UnknownFor: time.Minute, Isolated: IsolatedServe,
 		},
 		Session: Session{
-			Cookie: "__Host-psid", SameSite: SameSiteLax, Idle: 30 * time.Minute, Lifetime: 24 * time.Hour, RenewGrace: 10 * time.Second,
+			Cookie: "__Host-psid", SameSite: SameSiteLax, Idle: 30 * time.Minute, Lifetime: 24 * time.Hour, RenewGrace: 10 * time.Second, Revocation: 2 * time.Second,
 			MaxSize: 64 << 10, InlineMax: 4 << 10, MaxPatch: 64 << 10,
 		},
 		Commit: CommitBeforeReply, CommitTimeout: 250 * time.Millisecond, Copies: 2,

@@ -1,0 +1,121 @@
+package sidecar_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+)
+
+func login(user string) script {
+	return says("Pillion-Patch", fmt.Sprintf(`{"user":%q}`, user), "Pillion-Subject", fmt.Sprintf("%q", user), "Pillion-Op", "renew")
+}
+
+// L6: logging a subject out everywhere ends all of its sessions, at every sidecar, and nobody else's; it can log in again at once.
+func TestL6LogoutEverywhere(t *testing.T) {
+	bothModes(t, func(t *testing.T, f *fleet, p *process) {
+		other := f.sidecar("a2", p.alike)
+		phone, laptop, ben := p.visitor(), other.visitor(), p.visitor()
+		phone.get(patch(`{"cart":1}`))
+		phone.get(login("ada"))
+		laptop.get(login("ada"))
+		ben.get(login("ben"))
+		late, arrived, goOn := held(patch(`{"late":1}`))
+		done := make(chan struct{})
+		go func() { p.visitor().take(phone.id()).get(late); close(done) }()
+		<-arrived
+		wait(time.Second) // the list is written
+		n, err := p.DestroySubject(t.Context(), "ada")
+		if err != nil || n != 2 {
+			t.Fatalf("%d sessions ended, %v; want 2", n, err)
+		}
+		close(goOn)
+		<-done
+		wait(2100 * time.Millisecond) // session.revocation_check
+		phone.must(`{}`)
+		laptop.must(`{}`)
+		ben.must(`{"user":"ben"}`)
+		phone.get(login("ada"))
+		phone.must(`{"user":"ada"}`)
+	})
+}
+
+// L6: the epoch decides, not the list: a session that no list names is over as well, and so is one whose list was lost.
+func TestL6WithoutTheList(t *testing.T) {
+	bothModes(t, func(t *testing.T, f *fleet, p *process) {
+		v := p.visitor()
+		v.get(login("ada"))
+		wait(time.Second)
+		for _, n := range f.nodes {
+			n.server.Poke(ring.SubjectKey(space, "ada"), func([]byte) []byte { return []byte("lost") })
+		}
+		n, err := p.DestroySubject(t.Context(), "ada")
+		if err != nil || n != 0 {
+			t.Fatalf("%d listed, %v", n, err)
+		}
+		wait(2100 * time.Millisecond)
+		v.must(`{}`)
+	})
+}
+
+// A revocation that cannot be written is an error, never a promise.
+func TestL6NeedsTheRing(t *testing.T) {
+	bothModes(t, func(t *testing.T, f *fleet, p *process) {
+		for _, n := range f.nodes {
+			n.kill()
+		}
+		if _, err := p.DestroySubject(t.Context(), "ada"); err == nil {
+			t.Error("acknowledged without a node")
+		}
+		if a := p.visitor().get(login("ada")); a.StatusCode != 503 {
+			t.Errorf("a login whose subject's epoch is not known: %d", a.StatusCode)
+		}
+	})
+}
+
+// L7: of more sessions than session.per_subject the oldest end; sessions that ended by themselves do not count.
+func TestL7SessionsPerSubject(t *testing.T) {
+	bothModes(t, func(t *testing.T, f *fleet, p *process) {
+		var all []*visitor
+		for range 3 {
+			v := p.visitor()
+			v.get(login("ada"))
+			all = append(all, v)
+			wait(time.Second)
+		}
+		all[0].must(`{}`)
+		all[1].must(`{"user":"ada"}`)
+		all[2].must(`{"user":"ada"}`)
+		all[1].get(op("destroy"))
+		wait(time.Second)
+		v := p.visitor()
+		v.get(login("ada"))
+		wait(time.Second)
+		v.must(`{"user":"ada"}`)
+		all[2].must(`{"user":"ada"}`)
+	}, func(s *setup) { s.PerSubject = 2 })
+}
+
+// A session with a subject costs one look at the subject's epoch, on every node, each session.revocation_check; one without costs nothing.
+func TestSubjectOperations(t *testing.T) {
+	inMode(t, true, func(t *testing.T, f *fleet, p *process) {
+		v, nobody := p.visitor(), p.visitor()
+		v.get(login("ada"))
+		nobody.get(patch(`{"a":1}`))
+		wait(3 * time.Second)
+		f.operations()
+		for range 20 {
+			v.must(`{"user":"ada"}`)
+		}
+		if n := f.operations(); n != len(f.nodes) {
+			t.Errorf("20 reads within session.revocation_check asked the nodes %d times", n)
+		}
+		for range 20 {
+			nobody.must(`{"a":1}`)
+		}
+		if n := f.operations(); n != 0 {
+			t.Errorf("20 reads without a subject asked the nodes %d times", n)
+		}
+	})
+}
