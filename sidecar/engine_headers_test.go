@@ -31,7 +31,11 @@ func (p *process) raw(from, text string) *http.Response {
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	go func() { _, _ = io.WriteString(c, text) }()
-	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	answers := bufio.NewReader(c)
+	resp, err := http.ReadResponse(answers, nil)
+	for err == nil && resp.StatusCode == 100 {
+		resp, err = http.ReadResponse(answers, nil)
+	}
 	if err != nil {
 		return nil
 	}

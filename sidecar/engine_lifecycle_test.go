@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -264,7 +263,7 @@ func TestL5LogoutMeetsLateWrite(t *testing.T) {
 
 // L8: who stores nothing has no session: no key, no cookie, and the answer stays cacheable.
 func TestL8NothingForNothing(t *testing.T) {
-	ignore := func(s *setup) { s.Ignore = []*regexp.Regexp{regexp.MustCompile(`\.png$`)} }
+
 	bothModes(t, func(t *testing.T, f *fleet, p *process) {
 		f.operations()
 		for range 1000 {
@@ -283,7 +282,7 @@ func TestL8NothingForNothing(t *testing.T) {
 		if keys, n := f.keys(), f.operations(); len(keys) != 0 || n != 0 {
 			t.Errorf("%d keys, %d operations", len(keys), n)
 		}
-	}, ignore)
+	}, ignoring(`\.png$`))
 }
 
 // L9: rolling expiry writes at most once in a touch interval, and never repeats the cookie.
