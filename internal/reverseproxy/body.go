@@ -26,10 +26,6 @@ func (x *exchange) outgoingBody(r *http.Request) {
 	}
 	x.body = &requestBody{ReadCloser: r.Body, x: x, trailer: r.Trailer}
 	r.Body = x.body
-	if r.ProtoMajor == 1 {
-		// The response may begin before the body has ended; net/http would take the body from the app to discard it.
-		_ = http.NewResponseController(x.client).EnableFullDuplex()
-	}
 }
 
 // requestBody is a client's body on its way to the app, read in a goroutine of Transport.
@@ -55,7 +51,8 @@ func (b *requestBody) Read(p []byte) (int, error) {
 }
 
 // unread tells whether the response begins before the body has ended. Nothing may follow on such a connection: the rest of the
-// body, or what is malformed in it, must not be taken for a request (P1).
+// body, or what is malformed in it, must not be taken for a request (P1). And on any other net/http would now read the body to
+// be ready for the next request, from under the app.
 func (b *requestBody) unread() bool { return b != nil && !b.ended.Load() }
 
 // bodyError marks what is the client's fault among the errors of a round trip.

@@ -67,7 +67,7 @@ type Limits struct {
 const maxHeaderBytes = 256 << 10
 
 // flushAfter is how long a part of a body of known length may wait for more. Without it the head of every short response would
-// go out alone, which costs a sixth of the engine's time. Events and bodies of unknown length never wait.
+// go out alone, which costs a tenth of the engine's time. Events and bodies of unknown length never wait.
 const flushAfter = time.Millisecond
 
 // Engine serves HTTP on listeners. It is safe for concurrent use.

@@ -35,6 +35,7 @@ func TestAppFailures(t *testing.T) {
 		{"101 unasked", says("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n"), "502", head.AppUnreachable},
 		{"hangs", hang, "504", head.AppTimeout},
 		{"hangs after a 103", func(c net.Conn, r *bufio.Reader) {
+			_, _ = readHead(r)
 			_, _ = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\n\r\n")
 			hang(c, r)
 		}, "504", head.AppTimeout},
