@@ -18,12 +18,16 @@ var (
 	errOverload = errors.New("sidecar: the memory for sessions is full")
 )
 
+// commitWithin bounds all that a commit waits for before it writes: its turn among the other commits of the session, a takeover. The
+// writing has commit_timeout from then on: how long the queue was says nothing of the nodes.
+const commitWithin = 3 * time.Second
+
 // apply commits what the app asks. A client that left does not stop it: the app has acted.
 func (h *Handler) apply(ctx context.Context, v *visit, in *instructions) error {
 	if in.none() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.opts.CommitTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
 	defer cancel()
 	start := time.Now()
 	err := h.dispatch(ctx, v, in)
@@ -57,10 +61,17 @@ func (h *Handler) dispatch(ctx context.Context, v *visit, in *instructions) erro
 	}
 	if errors.Is(err, errLockLost) {
 		if w, ok := e.giveBack(); ok {
-			_, _ = h.opts.Store.Save(ctx, v.id, w)
+			_, _ = h.save(ctx, v.id, w)
 		}
 	}
 	return err
+}
+
+// save writes a commit into the ring.
+func (h *Handler) save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.opts.CommitTimeout)
+	defer cancel()
+	return h.opts.Store.Save(ctx, id, w)
 }
 
 func (h *Handler) edit(v *visit, in *instructions) *edit {

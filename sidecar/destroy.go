@@ -57,7 +57,7 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 		State: sessioncodec.Destroyed, Created: int64(id.Issued) * 1000, Accessed: time.Now().UnixMilli(),
 		Lifetime: uint32(h.opts.Lifetime.Seconds()),
 	}
-	saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, Refill: true,
+	saved, err := h.save(ctx, id, store.Write{Wait: store.Both, Refill: true,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			mu.Lock()
 			defer mu.Unlock()

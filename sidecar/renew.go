@@ -105,7 +105,7 @@ func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec
 	mark := *base
 	mark.State, mark.To = sessioncodec.Superseded, to
 	// Only a sticky owner may add it where all nodes lack it: in shared mode that it is missing may be a logout's end (L5).
-	saved, err := h.opts.Store.Save(ctx, old, store.Write{Wait: store.Both, Refill: h.opts.Sticky,
+	saved, err := h.save(ctx, old, store.Write{Wait: store.Both, Refill: h.opts.Sticky,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			if stored != nil && stored.State == sessioncodec.Superseded && stored.To != to {
 				return nil, errFrozen // another request renewed it first: all nodes are written in one order, so one of two wins

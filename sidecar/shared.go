@@ -64,7 +64,7 @@ func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
 	if k.h.opts.Commit == Async {
 		wait = store.First
 	}
-	saved, err := k.h.opts.Store.Save(ctx, v.id, store.Write{
+	saved, err := k.h.save(ctx, v.id, store.Write{
 		Join: e.join, Copies: sharedCopies, Wait: wait, Birth: v.born, Seen: v.seen, Done: k.repair(v.id, time.UnixMilli(e.now)),
 	})
 	e.end()

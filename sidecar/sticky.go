@@ -125,7 +125,7 @@ func (k *sticky) keep(ctx context.Context, v *visit, s *session, st *state, e *e
 		k.later(s)
 		return nil
 	}
-	saved, err := k.h.opts.Store.Save(ctx, st.id, store.Write{
+	saved, err := k.h.save(ctx, st.id, store.Write{
 		Join: e.join, Copies: k.h.opts.Copies, Wait: k.wait(), Refill: true, Birth: v.born,
 		Done: func(done store.Saved, err error) { k.backed(s, e.record(), err == nil && !done.Short) },
 	})

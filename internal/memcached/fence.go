@@ -20,7 +20,7 @@ func (s *Store) Fence(ctx context.Context, route string, ttl time.Duration) erro
 	f := s.fleet.Load()
 	key := s.fenceKey(route)
 	took := 0
-	for _, ok := range inParallel(ctx, s, f.all(), func(n *node) bool {
+	for _, ok := range inParallel(ctx, s, f.all(), nil, func(n *node) bool {
 		read, err := n.get(key)
 		if err != nil {
 			return false
@@ -43,7 +43,7 @@ func (s *Store) Fenced(ctx context.Context, route string) store.Fence {
 	f := s.fleet.Load()
 	key := s.fenceKey(route)
 	absent, answered := 0, 0
-	for _, found := range inParallel(ctx, s, f.all(), func(n *node) store.Fence {
+	for _, found := range inParallel(ctx, s, f.all(), nil, func(n *node) store.Fence {
 		read, err := n.get(key)
 		switch {
 		case err != nil:

@@ -134,7 +134,7 @@ func (l *load) confirm(ctx context.Context) {
 			nodes = append(nodes, a.node)
 		}
 	}
-	kept := inParallel(ctx, l.s, nodes, func(n *node) bool { return n.look(opGet) == nil })
+	kept := inParallel(ctx, l.s, nodes, nil, func(n *node) bool { return n.look(opGet) == nil })
 	for i := range l.answers {
 		if j := slices.Index(nodes, l.answers[i].node); j >= 0 && !kept[j] {
 			l.answers[i].err = context.DeadlineExceeded
@@ -159,7 +159,7 @@ func (s *Store) readAll(ctx context.Context, f *fleet, key string, known []answe
 			nodes = append(nodes, n)
 		}
 	}
-	answers := inParallel(ctx, s, nodes, func(n *node) answer { return s.read(n, key) })
+	answers := inParallel(ctx, s, nodes, answer.came, func(n *node) answer { return s.read(n, key) })
 	for i, n := range nodes {
 		if answers[i].node == nil {
 			answers[i] = answer{node: n, err: context.DeadlineExceeded}
@@ -179,9 +179,13 @@ func (s *Store) open(n *node, key string, blob []byte) *sessioncodec.Record {
 	return r
 }
 
+// came tells whether the node answered.
+func (a answer) came() bool { return a.node != nil && a.err == nil }
+
 // inParallel asks all nodes at once and returns their answers in the same order. An answer that has not come when the operation
-// timeout or ctx is over stays zero; its question runs on, so that the node's health hears of it.
-func inParallel[T any](ctx context.Context, s *Store, nodes []*node, ask func(*node) T) []T {
+// timeout or ctx is over stays zero; its question runs on, so that the node's health hears of it. With needed, one answer that is, is
+// waited for longer: until it came or all nodes failed.
+func inParallel[T any](ctx context.Context, s *Store, nodes []*node, needed func(T) bool, ask func(*node) T) []T {
 	answers := make([]T, len(nodes))
 	if len(nodes) == 1 {
 		answers[0] = ask(nodes[0])
@@ -197,14 +201,21 @@ func inParallel[T any](ctx context.Context, s *Store, nodes []*node, ask func(*n
 	}
 	timer := time.NewTimer(s.opTimeout)
 	defer timer.Stop()
+	late := false
 	for range nodes {
-		select {
-		case a := <-arrived:
-			answers[a.i] = a.value
-		case <-timer.C:
-			return answers
-		case <-ctx.Done():
-			return answers
+		for waiting := true; waiting; {
+			select {
+			case a := <-arrived:
+				answers[a.i] = a.value
+				waiting = false
+			case <-timer.C:
+				late = true
+			case <-ctx.Done():
+				return answers
+			}
+			if late && (needed == nil || slices.ContainsFunc(answers, needed)) {
+				return answers
+			}
 		}
 	}
 	return answers

@@ -16,6 +16,9 @@ const (
 	// maxItem is the largest item sent. memcached's own limit is 1 MiB with its overhead; and it answers more than that by
 	// deleting what is there.
 	maxItem = 1<<20 - 1<<10
+	// slotWait is how long an operation waits for others of this process to end. It is no measure of the node, whose own time begins
+	// after it: a burst of requests is served late, but not refused as if the node did not answer.
+	slotWait = time.Second
 )
 
 var (
@@ -131,10 +134,14 @@ func (n *node) perform(l *life, op operation, key string, do func(*memcache.Clie
 // attempt does one operation. After a restart of the node each pooled connection fails once: the pool is dropped and the operation
 // repeated on a fresh one. That is safe for writes because add and cas that were done answer a repetition with a conflict.
 func (n *node) attempt(l *life, op operation, do func(*memcache.Client) error) error {
+	up := !n.down.Load()
 	if !n.enter() {
 		return errBusy
 	}
 	defer n.leave()
+	if up && n.down.Load() {
+		return errDown // it fell while this one waited
+	}
 	start := time.Now()
 	err := do(l.client)
 	if stale(err) {
@@ -155,7 +162,7 @@ func (n *node) enter() bool {
 		return true
 	default:
 	}
-	timer := time.NewTimer(n.s.opTimeout)
+	timer := time.NewTimer(slotWait)
 	defer timer.Stop()
 	select {
 	case n.slots <- struct{}{}:
