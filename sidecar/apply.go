@@ -111,7 +111,6 @@ func (h *Handler) count(event string) { h.opts.Metrics.Sessions.WithLabelValues(
 // refuse turns an error into Pillion's own answer; no detail of it names an id, a key or a value.
 func (h *Handler) refuse(v *visit, err error) *head.Reply {
 	reply := h.reply(err)
-	h.opts.Metrics.OwnAnswers.WithLabelValues(reply.Token).Inc()
 	h.opts.Log.Warn("a request could not be served", "token", reply.Token, "ref", v.ref(), "error", err)
 	return reply
 }
