@@ -50,9 +50,13 @@ func (b *background) add(random [16]byte, run func(context.Context)) bool {
 	return true
 }
 
-// again queues a job that could not be done now.
+// again queues a job that could not be done now; while the queue is full it keeps trying.
 func (b *background) again(random [16]byte, run func(context.Context)) {
-	time.AfterFunc(backgroundRetry, func() { b.add(random, run) })
+	time.AfterFunc(backgroundRetry, func() {
+		if !b.add(random, run) {
+			b.again(random, run)
+		}
+	})
 }
 
 // run works until ctx ends.

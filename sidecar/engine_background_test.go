@@ -1,0 +1,38 @@
+package sidecar
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// L5: a tombstone that is owed to a node is brought there although a touch of the session waits, and although the queue is full.
+func TestOwedTombstoneIsNotForgotten(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBackground()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			release := make(chan struct{})
+			go b.run(ctx)
+			for i := range backgroundWorkers {
+				b.add([16]byte{byte(i), 1}, func(context.Context) { <-release })
+			}
+			synctest.Wait()
+			touched, brought := false, false
+			b.add([16]byte{9}, func(context.Context) { touched = true })
+			for i := 0; full && i < backgroundLimit; i++ {
+				b.add([16]byte{2, byte(i), byte(i >> 8), byte(i >> 16)}, func(context.Context) {})
+			}
+			b.again(tombJob([16]byte{9}), func(context.Context) { brought = true })
+			time.Sleep(2 * backgroundRetry)
+			close(release)
+			time.Sleep(2 * backgroundRetry)
+			synctest.Wait()
+			if !touched || !brought {
+				t.Errorf("touched %v, tombstone brought %v", touched, brought)
+			}
+		})
+	}
+}
