@@ -105,8 +105,7 @@ func (f *fleet) announced() error {
 			return nil
 		}
 	}
-	f.sidecar.stop()
-	return fmt.Errorf("pillion sidecar did not start:\n%s", f.sidecar.stderr.Bytes())
+	return fmt.Errorf("pillion sidecar did not start:\n%s", f.sidecar.lastWords())
 }
 
 func (f *fleet) stop() {

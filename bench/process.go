@@ -60,12 +60,19 @@ func (p *process) stop() {
 	p.stdout.Close()
 }
 
+// lastWords ends the process, and returns the end of its log, to tell why something failed.
+func (p *process) lastWords() string {
+	p.stop()
+	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+	return strings.Join(lines[max(0, len(lines)-5):], "\n")
+}
+
 // listens waits until the process accepts connections.
 func (p *process) listens(address string) error {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-p.ended:
-			return fmt.Errorf("%s ended at its start:\n%s", p.cmd.Path, p.stderr.Bytes())
+			return fmt.Errorf("%s ended at its start:\n%s", p.cmd.Path, p.lastWords())
 		default:
 		}
 		if c, err := net.Dial("tcp", address); err == nil {

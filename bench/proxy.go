@@ -81,7 +81,8 @@ func (l *lab) drive(p *proxy, d time.Duration) (turn, error) {
 	saw := after.app.since(before.app)
 	switch {
 	case done.failed > 0 || saw.requests < done.requests:
-		return turn{}, fmt.Errorf("%s: of %d requests %d failed, and the app saw %d", p.name, done.requests, done.failed, saw.requests)
+		return turn{}, fmt.Errorf("%s: of %d requests %d failed, and the app saw %d:\n%s",
+			p.name, done.requests, done.failed, saw.requests, p.process.lastWords())
 	case p.admin != "" && (saw.sessions < saw.requests || after.sessions-before.sessions < saw.requests):
 		return turn{}, fmt.Errorf("%s: of %d requests the app saw %d with their session, and the sidecar counted %d",
 			p.name, saw.requests, saw.sessions, after.sessions-before.sessions)
