@@ -3,8 +3,10 @@ package sidecar_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,11 +33,11 @@ func family(f *fleet, routes ...string) (*links, []*process) {
 	l := &links{to: map[string]*process{}, dead: map[string]bool{}, cut: map[string]bool{}}
 	addresses := map[string]string{}
 	for _, route := range routes {
-		addresses[route] = route
+		addresses[route] = route + ":80"
 	}
 	var all []*process
 	for _, route := range routes {
-		p := f.sidecar(route, func(s *setup) { s.Sticky, s.Call = true, l.caller(route) })
+		p := f.sidecar(route, func(s *setup) { s.Sticky, s.Call, s.http.Dial = true, l.caller(route), l.dialer(f, route) })
 		l.mu.Lock()
 		l.to[route] = p
 		l.mu.Unlock()
@@ -50,6 +52,7 @@ func family(f *fleet, routes ...string) (*links, []*process) {
 
 func (l *links) caller(from string) sidecar.Caller {
 	return func(ctx context.Context, address, target, proof string, body []byte) ([]byte, error) {
+		address = strings.TrimSuffix(address, ":80")
 		l.mu.Lock()
 		p, dead, cut := l.to[address], l.dead[address], l.cut[from+">"+address]
 		l.calls = append(l.calls, call{from, address, target, proof, body})
@@ -70,6 +73,26 @@ func (l *links) caller(from string) sidecar.Caller {
 	}
 }
 
+// dialer leads to the app, and forwarded requests to the other sidecars.
+func (l *links) dialer(f *fleet, from string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		address = strings.TrimSuffix(address, ":80")
+		l.mu.Lock()
+		p, dead, cut := l.to[address], l.dead[address], l.cut[from+">"+address]
+		l.mu.Unlock()
+		switch {
+		case p == nil:
+			return f.app.listener.dial(ctx, network, address)
+		case dead:
+			return nil, syscall.ECONNREFUSED
+		case cut:
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return p.listener.dial(ctx, network, address)
+	}
+}
+
 func (l *links) set(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,8 +104,8 @@ func (v *visitor) through(p *process) *visitor {
 	return v
 }
 
-// K7: a home hands over its newest state, so that a front which sends a visitor anywhere shows no stale copy.
-func TestPeersReleaseToWhoeverIsAsked(t *testing.T) {
+// A front that sends a visitor anywhere shows no stale copy: the request goes on to the session's home.
+func TestPeersForwardToHome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
 		_, p := family(f, "a1", "a2", "a3")
@@ -91,8 +114,11 @@ func TestPeersReleaseToWhoeverIsAsked(t *testing.T) {
 			v.through(p[i%3]).must(map[bool]string{true: `{}`, false: fmt.Sprintf(`{"n":%d}`, i-1)}[i == 0])
 			v.get(patch(fmt.Sprintf(`{"n":%d}`, i)))
 		}
-		if p[0].counted("session_events_total", "released") == 0 {
-			t.Error("nobody released anything")
+		if p[1].counted("session_events_total", "forwarded") == 0 || p[0].counted("session_events_total", "released") != 0 {
+			t.Error("the home moved")
+		}
+		if v.parsed().Route != "a1" {
+			t.Errorf("the session lives at %s", v.parsed().Route)
 		}
 	})
 }
@@ -257,6 +283,48 @@ func TestPeersDestroyIsTold(t *testing.T) {
 	})
 }
 
+// A visitor cannot forge a forwarded request, nor choose where one goes; what the home is told of the client is what the first sidecar saw.
+func TestPeersForwardedRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		l, p := family(f, "a1", "a2")
+		v := p[0].visitor()
+		v.get(patch(`{"n":1}`))
+		v.through(p[1])
+		a := v.get(nil, "Cookie", "theme=dark", "Pillion-Hop", `from="a2", to="a1", t=@1, n=:AAAAAAAAAAAAAAAA:, mac=:AAAA:`, "X-Forwarded-For", "198.51.100.9")
+		if a.app == nil || a.app.session() != `{"n":1}` {
+			t.Fatalf("the app was given %v", a.app)
+		}
+		for name, want := range map[string]string{"Pillion-Hop": "", "X-Forwarded-For": "192.0.2.80", "X-Forwarded-Host": "shop.test", "Cookie": "theme=dark"} {
+			if got := a.app.Header.Get(name); got != want && !(name == "X-Forwarded-For" && !strings.Contains(got, "198.51.100.9") && !strings.Contains(got, ",")) {
+				t.Errorf("%s: the app got %q, want %q", name, got, want)
+			}
+		}
+		if p[1].counted("session_events_total", "forwarded") == 0 {
+			t.Error("nothing was forwarded")
+		}
+		// A patch and a logout through the other sidecar, and a body.
+		if a := v.get(patch(`{"m":2}`)); a.StatusCode != 200 {
+			t.Errorf("a patch: %d", a.StatusCode)
+		}
+		v.must(`{"m":2,"n":1}`)
+		v.get(op("destroy"))
+		if v.id() != "" {
+			t.Error("the cookie survives a forwarded logout")
+		}
+		// The home dies within the second that it counts as alive.
+		w := p[0].visitor()
+		w.get(patch(`{"k":1}`))
+		w.through(p[1]).must(`{"k":1}`)
+		p[0].kill()
+		l.set(func() { l.dead["a1"] = true })
+		w.must(`{"k":1}`)
+		if got := w.parsed().Route; got != "a2" {
+			t.Errorf("the session lives at %s", got)
+		}
+	})
+}
+
 // A call that no sidecar of the fleet made for this one, now, is a 404: forged, altered, misaddressed, repeated or late.
 func TestPeersTrustNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -277,17 +345,11 @@ func TestPeersTrustNobodyElse(t *testing.T) {
 			}
 		}
 		check("repeated", p[0], real.target, real.proof, real.body)
-		fresh := func() string { // a proof that is new and right
-			l.set(func() { l.calls, l.dead["a1"] = nil, true })
-			defer l.set(func() { l.dead["a1"] = false })
-			p[0].visitor().take(v.id()).must(`{"n":1}`)
-			l.set(func() { l.calls = nil })
-			p[1].visitor().take(v.id()).get(nil)
-			var c call
-			l.set(func() { real = l.calls[0]; c = real })
-			return c.proof
-		}
-		proof := fresh()
+		wait(2 * time.Second) // a1 no longer counts as alive
+		l.set(func() { l.calls, l.dead["a1"] = nil, true })
+		v.must(`{"n":1}`)
+		l.set(func() { real = l.calls[0] }) // new and right, and a1 never saw it
+		proof := real.proof
 		check("altered body", p[0], real.target, proof, append([]byte{1}, real.body...))
 		check("other call", p[0], sidecar.PeerPath+"tell", proof, real.body)
 		check("misaddressed", p[1], real.target, proof, real.body)

@@ -153,7 +153,10 @@ func (p *process) wire(s setup, log *slog.Logger) {
 	s.Store, s.Metrics, s.Log = p.store, p.metrics, log
 	s.Fences, s.Keyed, s.Sealer, s.Secrets = p.store, p.store, s.ring.Codec, s.secrets
 	p.Handler = sidecar.New(s.Options)
-	s.http.Handler, s.http.Log, s.http.Dial = p.Handler, log, p.f.app.listener.dial
+	s.http.Handler, s.http.Log = p.Handler, log
+	if s.http.Dial == nil {
+		s.http.Dial = p.f.app.listener.dial
+	}
 	s.http.OwnAnswer = func(token string) { p.metrics.OwnAnswers.WithLabelValues(token).Inc() }
 	s.http.Peer = p.Peer
 	p.engine = reverseproxy.New(s.http)

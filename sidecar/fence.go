@@ -64,6 +64,14 @@ func (h *Handler) fence(ctx context.Context, route string) error {
 	}
 }
 
+// fencing tells whether the fence of a route is in force.
+func (h *Handler) fencing(route string) bool {
+	h.fences.mu.Lock()
+	defer h.fences.mu.Unlock()
+	i := h.fences.since[route]
+	return i != nil && time.Since(i.written) < fenceTTL
+}
+
 // trusted tells whether memory may be served without a look at the ring: nobody fenced this sidecar lately. Without peers nobody fences.
 func (h *Handler) trusted(now time.Time) bool {
 	return !h.connected() || now.UnixNano() < h.trust.Load()

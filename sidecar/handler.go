@@ -33,6 +33,7 @@ type Handler struct {
 	sealer     atomic.Pointer[Sealer]
 	hops       *hops
 	subjects   *subjects
+	pulses     *pulses
 	fences     fences
 	trust      atomic.Int64                                             // Unix nanoseconds until which memory is trusted
 	renewed    chan struct{}                                            // a node has a new life
@@ -68,7 +69,9 @@ type visit struct {
 	exact     bool // the lock mode covers this request
 	unlock    func()
 	handle    string
-	final     bool // the final head has been handled
+	hopped    bool   // another sidecar of the fleet forwarded it here
+	forwarded string // the sidecar that it was forwarded to
+	final     bool   // the final head has been handled
 }
 
 // New returns the engine. Run must run beside it.
@@ -87,6 +90,7 @@ func New(opts Options) *Handler {
 	h.SetIgnore(opts.Ignore)
 	h.hops = newHops(opts.Route)
 	h.subjects = newSubjects(h)
+	h.pulses = newPulses()
 	h.SetPeers(nil)
 	h.SetKeys(opts.Keys, opts.Sealer, opts.Secrets)
 	if opts.Sticky {
@@ -109,8 +113,11 @@ func (h *Handler) SetKeys(keys *ring.Keys, sealer Sealer, secrets [][]byte) {
 
 // Request strips what a client may not send, finds its session and hands it to the app.
 func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
-	v := &visit{space: h.opts.Space}
-	x.Session = v
+	v, hopped := x.Session.(*visit) // Vouched made it
+	if !hopped {
+		v = &visit{space: h.opts.Space}
+		x.Session = v
+	}
 	if n := strip(&x.Request.Fields); n > 0 {
 		h.opts.Metrics.Spoofs.Add(float64(n))
 	}
@@ -121,6 +128,18 @@ func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
 	}
 	if id, ok := readID(values, h.keys.Load(), h.opts.Lifetime, h.opts.Metrics); ok {
 		v.id, v.shown = id, id
+		if k, sticky := h.keeper.(*sticky); sticky {
+			if route, ok := k.home(x.Context, v); ok {
+				return h.forward(v, &x.Request, route), nil
+			}
+		}
+	}
+	return h.serve(x, v)
+}
+
+// serve finds the session here and hands it to the app.
+func (h *Handler) serve(x *head.Exchange, v *visit) (head.To, *head.Reply) {
+	if v.shown != (ring.ID{}) {
 		if err := h.locate(x.Context, v, &x.Request); err != nil {
 			v.release()
 			return head.To{}, h.refuse(v, err)
@@ -179,6 +198,10 @@ func (h *Handler) unknownIsAnonymous(err error) bool {
 // Response takes the app's instructions out of the head and commits them before the head leaves.
 func (h *Handler) Response(x *head.Exchange, resp *head.Head) error {
 	v := x.Session.(*visit)
+	if v.forwarded != "" {
+		h.pulses.felt(v.forwarded, true)
+		return nil // its home has done all that is to do
+	}
 	fields := h.collect(resp)
 	if resp.Status < 200 && resp.Status != 101 {
 		h.misplaced(fields, "interim")
@@ -209,7 +232,9 @@ func (h *Handler) Response(x *head.Exchange, resp *head.Head) error {
 
 // Trailer removes our fields from the trailers (H5): instructions there would come after the commit.
 func (h *Handler) Trailer(x *head.Exchange, trailer *head.Head) {
-	h.misplaced(h.collect(trailer), "trailer")
+	if v, ok := x.Session.(*visit); ok && v.forwarded == "" {
+		h.misplaced(h.collect(trailer), "trailer")
+	}
 }
 
 // End closes what the exchange still holds.

@@ -54,6 +54,7 @@ const (
 	callRelease = "release" // stop owning, and tell what you know (K7)
 	callJoin    = "join"    // you own this: take what I know (K6)
 	callTell    = "tell"    // this session is destroyed (K11)
+	callHome    = "home"    // do you own this?
 )
 
 // message is the body of a call or of its answer: the session, a number, and a sealed record if there is one.
@@ -121,6 +122,7 @@ func (h *Handler) ask(ctx context.Context, route, call string, m message) (verdi
 	defer cancel()
 	target := PeerPath + call
 	answer, err := h.opts.Call(ctx, address, target, h.hops.sign(route, nonce, "POST", target, digest(body)), body)
+	h.pulses.felt(route, err == nil)
 	switch {
 	case errors.Is(err, ErrRefused):
 		return 0, message{}, ErrRefused

@@ -90,6 +90,10 @@ func (t *takeover) dispossess(ctx context.Context) (again bool, err error) {
 	case owner.Route == t.settled:
 		return false, nil
 	}
+	if alive, known := h.pulses.of(owner.Route); known && !alive && h.fencing(owner.Route) {
+		t.settled, t.silent = owner.Route, true // it was silent just now, and cannot trust its memory
+		return true, h.fence(ctx, owner.Route)
+	}
 	v, reply, err := h.ask(ctx, owner.Route, callRelease, message{random: t.shown.Random, issued: t.shown.Issued, epoch: owner.Epoch})
 	t.known = sessioncodec.Join(t.known, reply.record)
 	switch {

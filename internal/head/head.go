@@ -42,6 +42,18 @@ type To struct {
 	Address string
 }
 
+// Rerouter is a Handler that may know another way when the one it named is a dead end.
+type Rerouter interface {
+	// Unreached is told that nobody listens where Request sent x: nothing of it was sent. It prepares x.Request anew.
+	Unreached(x *Exchange) (To, *Reply)
+}
+
+// Voucher is a Handler that knows requests which another sidecar of its fleet passed on.
+type Voucher interface {
+	// Vouched tells, before anything of x.Request is replaced, whether its X-Forwarded fields come from such a sidecar.
+	Vouched(x *Exchange) bool
+}
+
 // Handler is the session engine as an HTTP engine drives it.
 type Handler interface {
 	// Request prepares x.Request and says where it goes, or returns the answer itself.

@@ -87,11 +87,20 @@ func handleError(w http.ResponseWriter, _ *http.Request, err error) {
 	case x.Context.Err() != nil:
 		x.err = errClientGone
 		panic(http.ErrAbortHandler) // nobody listens
+	case x.mayReroute(err):
+		x.unreached = true
 	default:
 		reply = replyTo(err)
 		x.engine.options.Log.Warn("no answer from the app", "status", reply.Status, "error", err)
 		x.reply(reply)
 	}
+}
+
+// mayReroute tells whether a request can go another way: nothing of it was sent, and it has no body that the failed try may have taken.
+func (x *exchange) mayReroute(err error) bool {
+	var dial *unreachableError
+	_, ok := x.engine.options.Handler.(head.Rerouter)
+	return ok && errors.As(err, &dial) && x.request.ContentLength == 0
 }
 
 // replyTo maps what went wrong between us and the app to the answer.

@@ -31,6 +31,8 @@ type exchange struct {
 	decided chan struct{} // closed when the app says whether it wants the body; nil when the client does not wait for that
 	started time.Time
 
+	unreached bool // nobody listened, nothing was sent, and the Handler may know another way
+
 	mu        sync.Mutex // orders what Transport's goroutines write (1xx) and the final head
 	continued bool       // the body was asked for with a 100
 	status    int        // of the final head, 0 before it
@@ -66,11 +68,15 @@ func (e *Engine) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	x := e.newExchange(w, r)
 	defer x.finish()
 	to, reply := e.options.Handler.Request(&x.Exchange)
-	if reply != nil {
-		x.reply(reply)
-		return
+	for reply == nil {
+		x.unreached = false
+		e.proxy.ServeHTTP(x, x.outgoing(to))
+		if !x.unreached {
+			return
+		}
+		to, reply = e.options.Handler.(head.Rerouter).Unreached(&x.Exchange)
 	}
-	e.proxy.ServeHTTP(x, x.outgoing(to))
+	x.reply(reply)
 }
 
 func (e *Engine) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
@@ -88,7 +94,9 @@ func (e *Engine) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 		x.Remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
 	}
 	x.Request = head.Head{Method: r.Method, Target: originForm(r), Authority: r.Host, Fields: fromHeader(r.Header)}
-	e.setForwarded(&x.Exchange)
+	if voucher, ok := e.options.Handler.(head.Voucher); !ok || !voucher.Vouched(&x.Exchange) {
+		e.setForwarded(&x.Exchange)
+	}
 	return x
 }
 
