@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// plan says how a fleet differs from the usual one: two nodes, two apps with a sidecar each, which know each other as peers.
+type plan struct {
+	shared   bool
+	flags    []string // of both sidecars
+	nodeArgs []string // of memcached n1
+	robin    bool     // the front takes turns, whatever the id says
+	nginx    bool     // .. and is nginx, where that is installed
+}
+
+// fleet is what a row runs against.
+type fleet struct {
+	nodes    []*process
+	apps     []*process
+	sidecars []*process
+	admins   []string
+	proxy    *process // nginx, nil when the clients are the front
+	front    *front
+}
+
+func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
+	a, err := freeAddresses(9)
+	if err != nil {
+		return nil, err
+	}
+	f := &fleet{admins: a[6:8]}
+	at := func(name, address, program string, args ...string) *process {
+		return &process{name: name, address: address, program: program, args: args, log: filepath.Join(dir, name+".log")}
+	}
+	f.nodes = []*process{at("n1", a[0], "memcached", nodeArgs(a[0], p.nodeArgs...)...), at("n2", a[1], "memcached", nodeArgs(a[1])...)}
+	f.front = newFront(!p.shared && !p.robin)
+	for i, route := range []string{"a1", "a2"} {
+		app := at("app"+route[1:], a[2+i], programs.counter)
+		app.environ = []string{"ADDR=" + app.address}
+		peer, other := []string{"a2", "a1"}[i], a[4+1-i]
+		f.apps = append(f.apps, app)
+		f.sidecars = append(f.sidecars, at(route, a[4+i], programs.pillion, append([]string{
+			"sidecar", "--app=torture", "--route=" + route, "--listen=" + a[4+i], "--admin=" + a[6+i], "--upstream=http://" + app.address,
+			"--session-insecure-cookie", "--keys=id=1,use=seal,file=" + programs.key, "--peers=" + peer + "=" + other,
+			"--ring-nodes=n1=" + a[0], "--ring-nodes=n2=" + a[1], "--ring-local-nodes=none", "--log-level=warn", fmt.Sprintf("--sticky=%t", !p.shared),
+		}, p.flags...)...))
+		f.front.add(route, a[4+i])
+	}
+	if p.nginx {
+		f.proxy = nginx(dir, a[8], a[4:6])
+	}
+	if err := f.start(); err != nil {
+		f.stop()
+		return nil, err
+	}
+	if f.proxy != nil {
+		f.front.through = f.proxy.address
+	}
+	return f, nil
+}
+
+func nodeArgs(address string, more ...string) []string {
+	_, port, _ := net.SplitHostPort(address)
+	args := append([]string{"-l", "127.0.0.1", "-p", port, "-U", "0", "-t", "2", "-m", "64"}, more...)
+	if os.Getuid() == 0 {
+		args = append(args, "-u", "root")
+	}
+	return args
+}
+
+// all lists the processes in the order in which they need each other.
+func (f *fleet) all() (all []*process) {
+	all = append(append(append(all, f.nodes...), f.apps...), f.sidecars...)
+	if f.proxy != nil {
+		all = append(all, f.proxy)
+	}
+	return all
+}
+
+// start returns when each sidecar has met the ring and its app.
+func (f *fleet) start() error {
+	for _, p := range f.all() {
+		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	for _, s := range f.sidecars {
+		if !eventually(patience, func() bool { return f.isReady(s) }) {
+			return fmt.Errorf("%s is not ready: %s", s.name, s.lastWords())
+		}
+	}
+	return nil
+}
+
+func (f *fleet) isReady(s *process) bool {
+	resp, err := http.Get("http://" + s.address + "/.well-known/pillion/ready")
+	return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+}
+
+// stop ends every process; the first to need others goes first.
+func (f *fleet) stop() {
+	f.front.close()
+	all := f.all()
+	for i := len(all) - 1; i >= 0; i-- {
+		all[i].kill()
+	}
+}
+
+// metric sums a counter or gauge over the sidecars. A sidecar that is down counts nothing.
+func (f *fleet) metric(series string) (sum int) {
+	client := http.Client{Timeout: time.Second}
+	for _, admin := range f.admins {
+		resp, err := client.Get("http://" + admin + "/metrics")
+		if err != nil {
+			continue
+		}
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			if value, ok := strings.CutPrefix(lines.Text(), series+" "); ok {
+				n, _ := strconv.ParseFloat(value, 64)
+				sum += int(n)
+			}
+		}
+		resp.Body.Close()
+	}
+	return sum
+}
+
+// tell sends a memcached one command and returns the first line of its answer.
+func tell(node *process, command string) (string, error) {
+	conn, err := net.DialTimeout("tcp", node.address, time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
+	}
+	if _, err := fmt.Fprint(conn, command+"\r\n"); err != nil {
+		return "", err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(line), err
+}
+
+// items is how many items a memcached holds.
+func items(node *process) (int, error) {
+	conn, err := net.DialTimeout("tcp", node.address, time.Second)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	if _, err := fmt.Fprint(conn, "stats\r\n"); err != nil {
+		return 0, err
+	}
+	for lines := bufio.NewScanner(conn); lines.Scan() && lines.Text() != "END"; {
+		if value, ok := strings.CutPrefix(lines.Text(), "STAT curr_items "); ok {
+			return strconv.Atoi(value)
+		}
+	}
+	return 0, errors.New("memcached tells no curr_items")
+}

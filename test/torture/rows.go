@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// row is one kind of harm.
+type row struct {
+	name     string
+	plan     plan
+	variants []variant
+	do       func(*trial)
+	physics  bool // what is lost here nothing can keep; the row says itself what must hold
+}
+
+// variant is a mode in which a row runs, and what msm lost in it, "" where it was not tried.
+type variant struct {
+	mode  string // sticky or shared, and the lock
+	flags []string
+	msm   string
+}
+
+// kept tells whether a result keeps what Pillion promises.
+func (r row) kept(res result) error {
+	var broken []string
+	for _, c := range []struct {
+		what string
+		n    int
+	}{{"lost", res.lost}, {"went back", res.wentBack}, {"resurrected", res.resurrected}} {
+		if c.n > 0 && !r.physics {
+			broken = append(broken, fmt.Sprintf("%d %s", c.n, c.what))
+		}
+	}
+	broken = append(broken, res.problems...)
+	if len(broken) > 0 {
+		return fmt.Errorf("%s", strings.Join(broken, "; "))
+	}
+	return nil
+}
+
+// both runs a row in both modes.
+func both(sticky, shared string) []variant {
+	return []variant{{mode: "sticky", msm: sticky}, {mode: "shared", msm: shared}}
+}
+
+const think = 50 * time.Millisecond
+
+var rows = []row{
+	{name: "own-attributes", variants: both("0", "375 to 924"), do: func(t *trial) { parallel(t, "", true) }},
+	{name: "own-attributes-5ms", variants: both("0", "604 to 720"), do: func(t *trial) { parallel(t, "&delay=5", true) }},
+	{name: "same-attribute-5ms", do: func(t *trial) { parallel(t, "&delay=5", false) }, variants: []variant{
+		{"sticky lock all", []string{"--lock=all"}, "970 (no lock)"},
+		{"shared lock all", []string{"--lock=all"}, "896"},
+		{"shared lock auto", []string{"--lock=auto"}, "876"},
+	}},
+	{name: "node-killed", variants: both("0", "112, 2 sessions"), do: nodeKilled},
+	{name: "nodes-in-turn", variants: both("0", "50 of 50 sessions"), do: nodesInTurn},
+	{name: "node-frozen", variants: both("0, 1.0 s", "0, 2.0 s"), do: nodeFrozen},
+}
