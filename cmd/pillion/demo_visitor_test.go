@@ -23,23 +23,26 @@ type visitor struct {
 	front  string
 	ref    string
 	counts [attributes]count
+
+	mu       sync.Mutex
+	failures map[string]int // why requests were not acknowledged
 }
 
 // count is one attribute. Its requests follow each other.
 type count struct {
 	acknowledged int
 	unanswered   int // increments since the last acknowledged one: each may have been made
-	total        int
+	answers      int
 	wrong        []string
 }
 
 func newVisitor(t *testing.T, front string) *visitor {
 	t.Helper()
 	jar, _ := cookiejar.New(nil)
-	v := &visitor{client: &http.Client{Transport: crowd, Jar: jar, Timeout: patience}, front: front}
+	v := &visitor{client: &http.Client{Transport: crowd, Jar: jar, Timeout: patience}, front: front, failures: map[string]int{}}
 	v.increment(0)
-	if v.ref = v.session()["ref"].(string); v.counts[0].total != 1 {
-		t.Fatalf("the first answer: %+v", v.counts[0])
+	if v.ref = v.session()["ref"].(string); v.counts[0].acknowledged != 1 {
+		t.Fatalf("the first answer: %+v %v", v.counts[0], v.failures)
 	}
 	return v
 }
@@ -73,6 +76,9 @@ func (v *visitor) increment(i int) {
 	value, err := v.post(fmt.Sprintf("%s/counter?k=k%d", v.front, i))
 	if err != nil {
 		c.unanswered++
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.failures[err.Error()]++
 		return
 	}
 	if value <= c.acknowledged || value > c.acknowledged+c.unanswered+1 {
@@ -80,7 +86,7 @@ func (v *visitor) increment(i int) {
 			i, value, c.acknowledged, c.unanswered, time.Now().Format("05.000")))
 	}
 	c.acknowledged, c.unanswered = value, 0
-	c.total++
+	c.answers++
 }
 
 func (v *visitor) post(url string) (int, error) {
@@ -90,10 +96,10 @@ func (v *visitor) post(url string) (int, error) {
 	}
 	defer resp.Body.Close()
 	var answer struct{ Value int }
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("%s %w", resp.Status, err)
+	if resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("%s: %s", resp.Status, resp.Header.Get("Proxy-Status"))
 	}
-	return answer.Value, nil
+	return answer.Value, json.NewDecoder(resp.Body).Decode(&answer)
 }
 
 // count goes round after round until ctx ends: an increment of every attribute, all in parallel.

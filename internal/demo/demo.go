@@ -98,7 +98,9 @@ func (f *fleet) plan() (parts []*part, metrics string, err error) {
 	mode := fmt.Sprintf("--sticky=%t", f.opts.Sticky)
 	sidecar := []string{
 		"sidecar", mode, "--app=demo", "--session-insecure-cookie", "--keys=id=1,use=seal,file=" + key, "--ring-nodes=n1=" + n1, "--ring-nodes=n2=" + n2,
-		"--log-level=warn", "--drain-linger=0s", // the front ends before the sidecars: nobody is left to see a drain
+		"--ring-op-timeout=500ms", "--commit-timeout=1s", // nodes, apps and visitors share these processors: a busy one is not dead
+		"--drain-linger=0s", // the front ends before the sidecars: nobody is left to see a drain
+		"--log-level=warn",
 	}
 	add := func(kind, name, listen string, command ...string) {
 		parts = append(parts, &part{
@@ -110,8 +112,8 @@ func (f *fleet) plan() (parts []*part, metrics string, err error) {
 	add("node", "n2", n2, "demo-node")
 	add("app", "app1", app1, "demo-app", "--name=app1")
 	add("app", "app2", app2, "demo-app", "--name=app2")
-	add("sidecar", "a1", a1, append(slices.Clone(sidecar), "--route=a1", "--upstream=http://"+app1, "--admin="+admin1)...)
-	add("sidecar", "a2", a2, append(slices.Clone(sidecar), "--route=a2", "--upstream=http://"+app2, "--admin="+admin2)...)
+	add("sidecar", "a1", a1, append(slices.Clone(sidecar), "--route=a1", "--peers=a2="+a2, "--upstream=http://"+app1, "--admin="+admin1)...)
+	add("sidecar", "a2", a2, append(slices.Clone(sidecar), "--route=a2", "--peers=a1="+a1, "--upstream=http://"+app2, "--admin="+admin2)...)
 	add("front", "front", front, "demo-front", mode, "--sidecar=a1="+a1, "--sidecar=a2="+a2)
 	return parts, fmt.Sprintf("http://%s/metrics (a1), http://%s/metrics (a2)", admin1, admin2), nil
 }
