@@ -28,6 +28,9 @@ func peerCaller() sidecar.Caller {
 			return nil, err
 		}
 		request.Header.Set("Pillion-Hop", proof)
+		// A pooled connection that turns out to be dead is no silence of the peer: with this, which is not sent, net/http dials again. A call
+		// that did arrive the first time is refused the second time, for its proof is used up.
+		request.Header["Idempotency-Key"] = nil
 		answer, err := client.Do(request)
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return nil, sidecar.ErrRefused

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/pillion-proxy/pillion/sidecar"
+)
+
+// A peer that was killed leaves connections behind in the pool. The next call must learn that nobody listens any more, and not take it for
+// silence, which would have to be fenced.
+func TestCallOfAKilledPeer(t *testing.T) {
+	calls := 0
+	var peer *httptest.Server
+	peer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if calls++; calls == 2 {
+			_ = peer.Listener.Close()
+			panic(http.ErrAbortHandler) // the connection ends without an answer
+		}
+		if r.Header.Get("Pillion-Hop") != "proof" || r.Header["Idempotency-Key"] != nil {
+			t.Errorf("the call has %v", r.Header)
+		}
+	}))
+	t.Cleanup(peer.Close)
+	call, address := peerCaller(), peer.Listener.Addr().String()
+	if _, err := call(t.Context(), address, "/target", "proof", []byte("body")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := call(t.Context(), address, "/target", "proof", []byte("body")); !errors.Is(err, sidecar.ErrRefused) {
+		t.Errorf("err = %v, want ErrRefused", err)
+	}
+	if calls != 2 {
+		t.Errorf("%d calls arrived, want 2", calls)
+	}
+}
