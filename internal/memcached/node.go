@@ -10,6 +10,9 @@ import (
 )
 
 const (
+	// starvedBy is how late a timeout is noticed by a process that has too little CPU, not a node that is too slow.
+	starvedBy    = 50 * time.Millisecond
+	starvedTries = 2
 	// inFlight bounds the operations that one node is asked to do at once, and so the connections to it: memcached's own limit (-c)
 	// must be above the number of sidecars times this. Fewer idle than busy connections would be redialed all the time.
 	inFlight = 64
@@ -132,7 +135,9 @@ func (n *node) perform(l *life, op operation, key string, do func(*memcache.Clie
 }
 
 // attempt does one operation. After a restart of the node each pooled connection fails once: the pool is dropped and the operation
-// repeated on a fresh one. That is safe for writes because add and cas that were done answer a repetition with a conflict.
+// repeated on a fresh one. It is repeated, too, when a timeout was noticed much later than it fell due: then this process got no time to
+// look, and the node may have answered long ago. Both are safe for writes because add and cas that were done answer a repetition with a
+// conflict.
 func (n *node) attempt(l *life, op operation, do func(*memcache.Client) error) error {
 	up := !n.down.Load()
 	if !n.enter() {
@@ -148,11 +153,15 @@ func (n *node) attempt(l *life, op operation, do func(*memcache.Client) error) e
 		l.client.Close()
 		err = do(l.client)
 	}
+	for tries := 0; tries < starvedTries && resultOf(err) == timeout && time.Since(start) > n.s.opTimeout+starvedBy; tries++ {
+		start = time.Now()
+		err = do(l.client)
+	}
 	if n.now.Load() != l || n.closed.Load() {
 		l.client.Close() // the connection was put back into a pool that nobody uses any more
 	}
 	n.meters.observe(op, resultOf(err), time.Since(start))
-	n.report(err)
+	n.report(err, start)
 	return err
 }
 
