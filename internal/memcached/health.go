@@ -13,7 +13,7 @@ import (
 // copies are joined. So these are constants: none of them can lose a session.
 const (
 	pollEvery    = 500 * time.Millisecond // reading of the canary while up: how late a flush_all is noticed
-	failuresDown = 3                      // timeouts or broken connections in a row that take a node down; a refusal does at once
+	failuresDown = 3                      // timeouts or broken connections, one after the other, that take a node down; a refusal does at once
 	probeFirst   = 500 * time.Millisecond // wait before the first probe of a node that is down, then growing by half
 	probeLast    = 2 * time.Second        // and no longer than this: a node that came back is soon used again
 	probeAgain   = 250 * time.Millisecond // between the two good probes that bring a node back
@@ -35,6 +35,7 @@ type health struct {
 	mu       sync.Mutex   // guards changes of life and state, and lastErr
 	lastErr  error        // of the last operation that failed since the last good one
 	failures atomic.Int32 // in a row, that count
+	failed   atomic.Int64 // when the last of them showed, Unix nanoseconds
 	seen     atomic.Int64 // when it last answered, Unix nanoseconds; at first, when it was configured
 	down     atomic.Bool
 	soft     atomic.Bool  // down by failures in a row, not by a refusal
@@ -71,8 +72,9 @@ func (h *health) rouse() {
 // downFor is how long ago the node last answered.
 func (h *health) downFor() time.Duration { return time.Duration(time.Now().UnixNano() - h.seen.Load()) }
 
-// report takes the result of each operation.
-func (n *node) report(err error) {
+// report takes the result of each operation. Failures of operations that ran at the same time are one: a pause of 100 ms, of the node or
+// of this machine, lets all of them fail together and is over.
+func (n *node) report(err error, begun time.Time) {
 	result := resultOf(err)
 	if result.answered() {
 		n.seen.Store(time.Now().UnixNano())
@@ -88,8 +90,12 @@ func (n *node) report(err error) {
 	case result == refused:
 		n.fall(err, false)
 	case result == renewed: // it answers, in another life
-	case n.failures.Add(1) >= failuresDown:
-		n.fall(err, true)
+	case begun.UnixNano() < n.failed.Load():
+	default:
+		n.failed.Store(time.Now().UnixNano())
+		if n.failures.Add(1) >= failuresDown {
+			n.fall(err, true)
+		}
 	}
 }
 
@@ -100,8 +106,8 @@ func (n *node) recovered() {
 	n.mu.Unlock()
 }
 
-// fall takes the node down. Soft failures may be our own network's: they may not take down every node, nor most of a larger
-// ring, however many there are (fail-open). A refusal is the node's own word.
+// fall takes the node down. Soft failures may be our own network's: they may not take down the last node that is up, nor most of a
+// larger ring, however many there are (fail-open). A refusal is the node's own word.
 func (n *node) fall(err error, soft bool) {
 	n.s.falling.Lock()
 	defer n.s.falling.Unlock()
@@ -118,15 +124,17 @@ func (n *node) fall(err error, soft bool) {
 
 // mayFall tells whether one more node may go down by soft failures; s.falling is held.
 func (s *Store) mayFall() bool {
-	f := s.fleet.Load()
-	down := 0
-	for _, n := range f.members {
+	members := s.fleet.Load().members
+	up, soft := 0, 0
+	for _, n := range members {
+		if !n.down.Load() {
+			up++
+		}
 		if n.soft.Load() {
-			down++
+			soft++
 		}
 	}
-	most := min(len(f.members)-1, max(1, (len(f.members)-1)/2))
-	return down < most
+	return up > 1 && soft < max(1, (len(members)-1)/2)
 }
 
 // rise brings the node back, suspect at first: others may have written elsewhere while it was away.

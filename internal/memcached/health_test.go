@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -167,6 +168,43 @@ func TestThreeTimeoutsTakeDown(t *testing.T) {
 		a.mood.Store(well)
 		step(2 * time.Second)
 		expect(t, s, "suspect up")
+		s.Close()
+	})
+}
+
+// A pause lets all operations under way fail together, and tells no more than one of them would.
+func TestFailuresOfOnePauseAreOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := new(actor), new(actor)
+		s := troupe(t, Options{}, a, b)
+		a.mood.Store(silent)
+		var requests sync.WaitGroup
+		for range 20 {
+			requests.Go(func() { _ = near(s, "n1") })
+		}
+		requests.Wait()
+		expect(t, s, "up up")
+		_ = near(s, "n1")
+		_ = near(s, "n1")
+		expect(t, s, "down up")
+		s.Close()
+	})
+}
+
+// One node is dead and the other pauses: without it there is no ring at all, so that it stays in use.
+func TestSilenceDoesNotTakeDownTheLastNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := new(actor), new(actor)
+		s := troupe(t, Options{}, a, b)
+		a.mood.Store(refusing)
+		b.mood.Store(silent)
+		for range 5 {
+			_ = near(s, "n1")
+		}
+		expect(t, s, "down up")
+		b.mood.Store(refusing)
+		_ = near(s, "n2")
+		expect(t, s, "down down")
 		s.Close()
 	})
 }
