@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,12 +71,14 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 	if err != nil {
 		return nil, err
 	}
+	// The save may go on and call its Join while others are told: it must not wait for that.
 	mu.Lock()
-	defer mu.Unlock()
+	found, last := slices.Clone(links), owner
+	mu.Unlock()
 	if saved.Short {
 		h.owe(id, tomb)
 	}
-	return links, h.tell(ctx, id, tomb, owner, saved.Short)
+	return found, h.tell(ctx, id, tomb, last, saved.Short)
 }
 
 // tell brings a destruction to the memory of the owner that the nodes named, and, when not all nodes could be reached, to the peers: they
