@@ -1,0 +1,2 @@
+// Package sim is a deterministic simulation of the real code.
+package sim

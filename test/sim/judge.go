@@ -1,0 +1,243 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Invariant names what must hold.
+type Invariant string
+
+// The invariants. The weak ones hold whatever happens; the others within the promise.
+const (
+	LostUpdate     Invariant = "lost update"     // an acknowledged change is missing from a later read
+	LostSession    Invariant = "lost session"    // a session is gone that nobody ended
+	Undead         Invariant = "undead"          // weak: a destroyed session is shown again
+	OldID          Invariant = "old id"          // an id from before a renewal writes, or lives on after its grace
+	Overwritten    Invariant = "overwritten"     // a value returns that a later write had replaced
+	WrongCount     Invariant = "wrong count"     // the locked counter lost or doubled an addition
+	ForeignSession Invariant = "foreign session" // weak: a visitor is shown what another one's steps wrote
+	Slow           Invariant = "slow"            // weak: a request took longer than it may
+	Panicked       Invariant = "panic"           // weak
+	Leak           Invariant = "leak"            // weak: memory keeps a session that nobody uses
+)
+
+// Weak tells whether the invariant holds outside the promise as well.
+func (i Invariant) Weak() bool {
+	return slices.Contains([]Invariant{Undead, ForeignSession, Slow, Panicked, Leak}, i)
+}
+
+// Violation is a broken invariant and the request that showed it.
+type Violation struct {
+	Invariant
+	Why string
+	At  *Observation
+}
+
+func (v Violation) String() string { return fmt.Sprintf("%s: %s\n\tby %s", v.Invariant, v.Why, v.At) }
+
+// slowest is how long a request may take beside the app's own time: the wait for the lock, a look-up with a takeover that meets frozen
+// nodes, the commit, and the way there and back.
+const slowest = 4 * time.Second
+
+// lineage is one session through its renewals, as its visitor knows it.
+type lineage struct {
+	visitor int
+	acts    []*Observation // that changed it, or wanted to, in the order of their ends
+}
+
+// court judges one history.
+type court struct {
+	w          *world
+	sessions   map[string]*lineage // by the part of an id that never changes
+	violations []Violation
+}
+
+// session is the part of an id that never changes.
+func session(id string) string {
+	if len(id) < 32 {
+		return ""
+	}
+	return id[:32]
+}
+
+func judge(w *world) []Violation {
+	c := &court{w: w, sessions: map[string]*lineage{}}
+	slices.SortStableFunc(w.observations, func(a, b *Observation) int { return int(a.End - b.End) })
+	for _, o := range w.observations {
+		c.file(o)
+	}
+	for _, o := range w.observations {
+		c.hear(o)
+	}
+	if w.leftover > 0 {
+		c.blame(w.observations[0], Leak, "%d sessions are in memory long after their idle time", w.leftover)
+	}
+	return slices.DeleteFunc(c.violations, func(v Violation) bool { return !w.scenario.Promised && !v.Weak() })
+}
+
+func (c *court) blame(o *Observation, i Invariant, format string, args ...any) {
+	c.violations = append(c.violations, Violation{i, fmt.Sprintf(format, args...), o})
+}
+
+// file finds out which session a request changed.
+func (c *court) file(o *Observation) {
+	l := c.sessions[session(o.Shown)]
+	fresh := len(o.set) > 1 && c.sessions[session(o.set)] == nil
+	switch {
+	case o.acted() && !o.seen.loaded && fresh && !o.Cut:
+		l = &lineage{visitor: o.Visitor}
+		c.sessions[session(o.set)] = l
+	case o.acted() && !o.seen.loaded:
+		return // born, perhaps, but nobody has its id
+	case fresh && l != nil:
+		c.sessions[session(o.set)] = l // renewed
+	}
+	if l != nil && o.acted() {
+		l.acts = append(l.acts, o)
+	}
+}
+
+// hear judges what one request saw and got.
+func (c *court) hear(o *Observation) {
+	if o.panicked != "" {
+		c.blame(o, Panicked, "%s", o.panicked)
+	}
+	if took := o.End - o.Start - o.App; took > slowest {
+		c.blame(o, Slow, "it took %v", took)
+	}
+	l := c.sessions[session(o.Shown)]
+	if !o.reached || l == nil {
+		return
+	}
+	if !o.seen.loaded {
+		if !l.mayEnd(o) {
+			c.blame(o, LostSession, "the app saw none")
+		}
+		return
+	}
+	c.compare(o, l)
+	for name := range o.seen.names {
+		if !c.wrote(o.Visitor, name) {
+			c.blame(o, ForeignSession, "%s was written by no step of this visitor", name)
+		}
+	}
+}
+
+func (c *court) wrote(visitor int, name string) bool {
+	return slices.ContainsFunc(c.w.scenario.Steps, func(s Step) bool {
+		return s.Visitor == visitor && strings.TrimLeft(name, "fdk") == fmt.Sprint(s.N)
+	})
+}
+
+// mayEnd tells whether a session's end was asked for before the app saw that it has none.
+func (l *lineage) mayEnd(o *Observation) bool {
+	return slices.ContainsFunc(l.acts, func(a *Observation) bool {
+		return a.Start < o.seenAt && (a.deed.destroy || a.deed.renew && session(a.Shown) == session(o.Shown))
+	})
+}
+
+// compare holds what a request saw against what its session's changes say.
+func (c *court) compare(o *Observation, l *lineage) {
+	frozen, ending := false, false
+	for _, a := range l.acts {
+		switch {
+		case a.deed.destroy && a.acked() && a.End < o.Start:
+			c.blame(o, Undead, "it was destroyed by #%d at %v", a.N, a.End)
+			return
+		case a.deed.destroy:
+			ending = ending || a.Start < o.seenAt
+		case a.deed.renew && session(a.Shown) == session(o.Shown):
+			frozen = frozen || a.Start < o.seenAt
+			c.old(o, a)
+		}
+	}
+	// A read may be stale where requests of one visitor overlap in shared mode: an answer with an older cookie may have come last.
+	if fresh := o.Final || c.w.scenario.Sticky || !c.w.scenario.Parallel[o.Visitor]; !fresh || frozen || ending {
+		return
+	}
+	for _, a := range l.acts {
+		if a.acked() && a.End < o.Start {
+			c.expect(o, a, l)
+		}
+	}
+	if o.Final {
+		c.count(o, l)
+	}
+}
+
+// old judges the use of an id from before renewal a.
+func (c *court) old(o, a *Observation) {
+	if !a.acked() || a.End > o.Start {
+		return
+	}
+	if o.acked() && !o.deed.destroy {
+		c.blame(o, OldID, "it wrote after renewal #%d", a.N)
+	}
+	if o.Start > a.End+renewGrace+time.Second { // the clocks differ
+		c.blame(o, OldID, "it reads %v after renewal #%d", o.Start-a.End, a.N)
+	}
+}
+
+// expect wants to see in o what a did and was acknowledged for.
+func (c *court) expect(o, a *Observation, l *lineage) {
+	for _, name := range a.deed.adds {
+		if !o.seen.names[name] && !l.deletes(name, o) {
+			c.blame(o, LostUpdate, "%s is missing, acknowledged at %v to #%d", name, a.End, a.N)
+		}
+	}
+	if name := a.deed.deletes; name != "" && o.seen.names[name] {
+		c.blame(o, LostUpdate, "%s is back, its deletion was acknowledged at %v to #%d", name, a.End, a.N)
+	}
+	if a.deed.counter > o.seen.counter {
+		c.blame(o, LostUpdate, "the counter is %d, %d was acknowledged at %v to #%d", o.seen.counter, a.deed.counter, a.End, a.N)
+	}
+	if a.deed.register != 0 {
+		c.register(o, a, l)
+	}
+}
+
+// register wants no value that the acknowledged write a had replaced.
+func (c *court) register(o, a *Observation, l *lineage) {
+	if o.seen.register == 0 {
+		c.blame(o, LostUpdate, "the register is empty, %d was acknowledged at %v", a.N, a.End)
+		return
+	}
+	for _, b := range l.acts {
+		if b.N == o.seen.register && b.acked() && b.End < a.Start {
+			c.blame(o, Overwritten, "#%d shows, acknowledged before #%d began to replace it", b.N, a.N)
+		}
+	}
+}
+
+// deletes tells whether a step may have deleted name before o was served.
+func (l *lineage) deletes(name string, o *Observation) bool {
+	return slices.ContainsFunc(l.acts, func(a *Observation) bool { return a.deed.deletes == name && a.Start < o.seenAt })
+}
+
+// count wants each acknowledged addition once. One that was refused, or whose answer did not come, may be in or not.
+func (c *court) count(o *Observation, l *lineage) {
+	acked, unsure := 0, 0
+	by := map[int]int{}
+	for _, a := range l.acts {
+		switch {
+		case a.deed.counter == 0 || a.End >= o.Start:
+		case !a.acked():
+			unsure++
+		default:
+			acked++
+			if other := by[a.deed.counter]; other != 0 {
+				c.blame(o, WrongCount, "#%d and #%d both counted to %d", other, a.N, a.deed.counter)
+			}
+			by[a.deed.counter] = a.N
+		}
+	}
+	if o.seen.counter < acked || o.seen.counter > acked+unsure {
+		c.blame(o, WrongCount, "it is %d after %d additions and %d unsure ones", o.seen.counter, acked, unsure)
+	}
+}
+
+func sortedNames(names map[string]bool) []string { return slices.Sorted(maps.Keys(names)) }

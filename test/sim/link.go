@@ -1,0 +1,183 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"hash/fnv"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// link is the network between one sidecar and one node. What is sent arrives after a time that depends on the seed, the moment and
+// the first line, and on nothing else: so a history does not depend on which of two goroutines runs first. What was sent before its
+// sender gave up or died still arrives, as in a real network.
+type link struct {
+	w    *world
+	name string // "s1-n2"
+	node *node
+
+	mu    sync.Mutex
+	cut   bool
+	slow  time.Duration // added to every delay
+	lose  int           // how many answers to writes get lost
+	close bool          // a lost answer closes the connection; otherwise there is silence
+	wires map[*wire]struct{}
+}
+
+func (w *world) newLink(name string, n *node) *link {
+	return &link{w: w, name: name, node: n, wires: map[*wire]struct{}{}}
+}
+
+var errRefused = &net.OpError{Op: "dial", Net: "sim", Err: syscall.ECONNREFUSED}
+
+func (l *link) dial(ctx context.Context) (net.Conn, error) {
+	select {
+	case <-time.After(l.delay(" dial", "")):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	far, err := l.node.server.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	near, mine := net.Pipe()
+	x := &wire{l: l, near: mine, far: far}
+	l.mu.Lock()
+	cut := l.cut
+	if !cut {
+		l.wires[x] = struct{}{}
+	}
+	l.mu.Unlock()
+	if cut {
+		far.Close()
+		return nil, errRefused
+	}
+	go x.requests()
+	go x.answers()
+	return near, nil
+}
+
+// sever ends the sidecar's side for good.
+func (l *link) sever() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = true
+	for x := range l.wires {
+		x.near.Close()
+	}
+}
+
+func (l *link) set(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+}
+
+// delay is how long a message travels that begins with line.
+func (l *link) delay(direction, line string) time.Duration {
+	d := l.w.travel(l.name + direction + line)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return d + l.slow
+}
+
+// travel is how long something takes to arrive that is sent now: mostly below a millisecond, now and then up to fifteen more.
+func (w *world) travel(what string) time.Duration {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, what)
+	_, _ = io.WriteString(h, strconv.FormatInt(int64(w.now()), 10))
+	n := scramble(h.Sum64() ^ w.scenario.Seed)
+	d := 80*time.Microsecond + time.Duration(n%uint64(time.Millisecond))
+	if n>>40%64 == 0 {
+		d += time.Duration(n >> 32 % uint64(15*time.Millisecond))
+	}
+	return d
+}
+
+// scramble is the finalizer of MurmurHash3.
+func scramble(h uint64) uint64 {
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
+
+// wire is one connection.
+type wire struct {
+	l         *link
+	near, far net.Conn
+
+	mu   sync.Mutex
+	last string // the command that is being answered
+}
+
+// requests carries commands until the sidecar closes its end.
+func (x *wire) requests() {
+	defer x.far.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := x.near.Read(buf)
+		if err != nil {
+			return
+		}
+		line, _, _ := bytes.Cut(buf[:n], []byte("\r\n"))
+		x.mu.Lock()
+		x.last = string(line)
+		x.mu.Unlock()
+		x.l.w.trace("%s > %s", x.l.name, line)
+		<-time.After(x.l.delay(" > ", string(line)))
+		if _, err := x.far.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// answers carries them back, and loses some.
+func (x *wire) answers() {
+	defer func() {
+		x.near.Close()
+		x.far.Close()
+		x.l.set(func() { delete(x.l.wires, x) })
+	}()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := x.far.Read(buf)
+		if err != nil {
+			return
+		}
+		line, _, _ := bytes.Cut(buf[:n], []byte("\r\n"))
+		lost, closes := x.loses()
+		x.l.w.trace("%s < %s%s", x.l.name, line, map[bool]string{true: " (lost)"}[lost])
+		if lost && closes {
+			return
+		}
+		if lost {
+			continue
+		}
+		<-time.After(x.l.delay(" < ", string(line)))
+		if _, err := x.near.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// loses tells whether the answer to the last command gets lost: only of a write of a session, where it matters.
+func (x *wire) loses() (lost, closes bool) {
+	x.mu.Lock()
+	command := x.last
+	x.mu.Unlock()
+	if !strings.HasPrefix(command, "cas p1:shop:") && !strings.HasPrefix(command, "add p1:shop:") {
+		return false, false
+	}
+	x.l.mu.Lock()
+	defer x.l.mu.Unlock()
+	if x.l.lose == 0 {
+		return false, false
+	}
+	x.l.lose--
+	return true, x.l.close
+}

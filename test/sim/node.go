@@ -1,0 +1,77 @@
+package sim
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/pillion-proxy/pillion/internal/memcachedtest"
+)
+
+// node is one memcached.
+type node struct {
+	name   string
+	server *memcachedtest.Server
+
+	mu     sync.Mutex
+	frozen int           // how many freezes are in force
+	thaw   chan struct{} // closed when the last of them ends
+}
+
+func newNode(name string) *node {
+	return &node{name: name, server: memcachedtest.New(memcachedtest.Options{})}
+}
+
+// kill is kill -9: connections break, new ones are refused, the memory is gone.
+func (n *node) kill() { n.server.Close() }
+
+// revive starts it again, empty.
+func (n *node) revive() { n.server.Restart() }
+
+// freeze is SIGSTOP: connections stay and are accepted; what was sent is executed when it goes on.
+func (n *node) freeze() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.frozen++; n.frozen > 1 {
+		return
+	}
+	thaw := make(chan struct{})
+	n.thaw = thaw
+	n.server.Fault(func(memcachedtest.Command) memcachedtest.Action { return memcachedtest.Action{Until: thaw} })
+}
+
+func (n *node) unfreeze() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.frozen--; n.frozen == 0 {
+		n.server.Fault(nil)
+		close(n.thaw)
+	}
+}
+
+func (n *node) flush() { n.server.FlushAll() }
+
+// evict forgets one session.
+func (n *node) evict(chance uint64) (key string) {
+	keys := slices.DeleteFunc(n.server.Keys(), func(key string) bool { return strings.HasPrefix(key, "p1:!") })
+	if len(keys) == 0 {
+		return ""
+	}
+	key = keys[chance%uint64(len(keys))]
+	n.forget(key)
+	return key
+}
+
+// forget deletes a key, over a connection that no network delays.
+func (n *node) forget(key string) {
+	conn, err := n.server.Dial(context.Background())
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "delete "+key+"\r\n")
+	var answer [16]byte
+	_, _ = conn.Read(answer[:])
+}

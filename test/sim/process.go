@@ -1,0 +1,171 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+	"github.com/pillion-proxy/pillion/internal/memcached"
+	"github.com/pillion-proxy/pillion/internal/metrics"
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+	"github.com/pillion-proxy/pillion/sidecar"
+)
+
+const space = "shop"
+
+var (
+	secret = bytes.Repeat([]byte{7}, 32)
+	app    = head.To{Network: "sim", Address: "app"}
+)
+
+func route(index int) string { return fmt.Sprintf("s%d", index+1) }
+
+// cookie is the session cookie of the fleet.
+var cookie = sidecar.Cookie{Name: "__Host-psid", SameSite: "Lax"}
+
+// process is one incarnation of a sidecar: the real engine over the real store.
+type process struct {
+	w           *world
+	route       string
+	incarnation uint64
+	handler     *sidecar.Handler
+	store       *memcached.Store
+	links       []*link
+	open        atomic.Int64  // requests and calls under way
+	dead        chan struct{} // closed by a kill, or when a drain has ended
+	draining    bool          // guarded by world.mu
+	stop        context.CancelFunc
+	ran         chan struct{}
+}
+
+// start begins a new incarnation of a sidecar.
+func (w *world) start(index int) *process {
+	w.set(func() { w.incarnations++ })
+	p := &process{
+		w: w, route: route(index), incarnation: scramble(w.scenario.Seed<<8 + w.incarnations),
+		dead: make(chan struct{}), ran: make(chan struct{}),
+	}
+	random := &seeded{r: rand.NewChaCha8([32]byte(bytes.Repeat(fmt.Appendf(nil, "%016x", p.incarnation), 2)))}
+	codec, err := sessioncodec.New(sessioncodec.Options{Space: space, Random: random, Seal: &sessioncodec.Key{ID: 1, Secret: secret}})
+	must(err)
+	keys, err := ring.NewKeys(space, secret)
+	must(err)
+	byAddress := map[string]*link{}
+	var nodes []ring.Node
+	for _, n := range w.nodes {
+		l := w.newLink(p.route+"-"+n.name, n)
+		p.links = append(p.links, l)
+		byAddress[n.name+".test:11211"] = l
+		nodes = append(nodes, ring.Node{Name: n.name, Address: n.name + ".test:11211"})
+	}
+	m, log := metrics.New(prometheus.NewRegistry()), slog.New(w.history.slog(p.route))
+	p.store, err = memcached.New(memcached.Options{
+		Nodes: nodes, Space: space, Codec: codec, TouchSlack: touchEvery + time.Minute, Random: random, Metrics: m, Log: log,
+		NewLife: func(node string) { p.handler.NewLife(node) },
+		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return byAddress[address].dial(ctx)
+		},
+	})
+	must(err)
+	ahead := w.scenario.Skew[index]
+	p.handler = sidecar.New(sidecar.Options{
+		Store: skewed{w.store(p), ahead}, Upstream: app, Keys: keys, Space: space, Route: p.route, Incarnation: p.incarnation, Sticky: w.scenario.Sticky,
+		Cookie: cookie, Idle: idle, Lifetime: 24 * time.Hour, RenewGrace: renewGrace, MaxSize: 64 << 10, InlineMax: 16 << 10, MaxPatch: 64 << 10,
+		Commit: w.scenario.Commit, CommitTimeout: 250 * time.Millisecond, Copies: 2, UnknownFor: time.Minute,
+		Lock: w.scenario.Lock, LockWait: time.Second, Strict: true, MemoryLimit: w.scenario.Memory, Random: random, Metrics: m, Log: log,
+		Call: p.call, Fences: p.store, Keyed: p.store, Sealer: skewedSealer{codec, ahead}, Secrets: [][]byte{secret},
+	})
+	if w.scenario.Peers {
+		peers := map[string]string{}
+		for i := range w.scenario.Skew {
+			peers[route(i)] = route(i)
+		}
+		p.handler.SetPeers(peers)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	p.store.Start(ctx)
+	go func() { p.handler.Run(ctx); close(p.ran) }()
+	return p
+}
+
+// kill is kill -9: its connections break, what it has sent may still arrive, what it has in memory is gone. Its code cannot be
+// stopped, but it reaches nothing any more, and nobody hears of it.
+func (p *process) kill() {
+	p.w.trace("%s is killed", p.route)
+	close(p.dead)
+	for _, l := range p.links {
+		l.sever()
+	}
+	p.w.background.Go(p.bury)
+}
+
+// drain is a deploy: no new requests, those under way are finished, then memory is written to the ring.
+func (p *process) drain() {
+	p.w.trace("%s drains", p.route)
+	p.w.set(func() { p.draining = true })
+	p.quiet()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	p.handler.Flush(ctx)
+	p.w.trace("%s has drained", p.route)
+	close(p.dead)
+	p.bury()
+	for _, l := range p.links {
+		l.sever()
+	}
+}
+
+// bury waits for everything that the process has begun.
+func (p *process) bury() {
+	p.quiet()
+	p.stop()
+	<-p.ran
+	p.store.Close()
+}
+
+// quiet waits until nothing is under way.
+func (p *process) quiet() {
+	for p.open.Load() > 0 {
+		<-time.After(time.Millisecond)
+	}
+}
+
+func (p *process) alive() bool {
+	select {
+	case <-p.dead:
+		return false
+	default:
+		return true
+	}
+}
+
+// seeded is a source of randomness that several goroutines may draw from.
+type seeded struct {
+	mu sync.Mutex
+	r  io.Reader
+}
+
+func (s *seeded) Read(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.r.Read(b)
+}
+
+// must is for what cannot fail: a constant configuration.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

@@ -1,0 +1,241 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/pillion-proxy/pillion/sidecar"
+)
+
+// Scenario is all that happens in one history, drawn from its seed before it starts. What is left open is how the code answers.
+type Scenario struct {
+	Seed     uint64
+	Promised bool // the faults are within the promise: every invariant must hold, not only the weak ones
+
+	Sticky   bool
+	Peers    bool // sidecars ask each other
+	Front    Front
+	Nodes    int
+	Skew     []time.Duration // of each sidecar's clock
+	Parallel []bool          // for each visitor: its requests overlap
+	Commit   sidecar.Commit
+	Lock     sidecar.LockMode
+	Memory   int64 // bytes of the memory table
+
+	Steps  []Step
+	Faults []Fault
+}
+
+// Front says how the front chooses a sidecar.
+type Front uint8
+
+// The fronts.
+const (
+	Roaming Front = iota // any living one
+	ByRoute              // the one in the cookie while it lives, else any
+	Pinned               // one for each visitor, another only when that is gone and what it was doing has ended
+)
+
+// Action is what the app does in one request.
+type Action uint8
+
+// The actions. Each change carries the number of its step, so that one can be told from another in what a later request sees.
+const (
+	Read     Action = iota
+	Flag            // add an attribute that no other step touches
+	Merge           // add a member to the one object that all steps share
+	Register        // overwrite the one attribute that all steps overwrite
+	Plant           // add an attribute that a later step may delete
+	Delete          // delete a planted attribute
+	Replace         // hand back the whole session with one attribute more and a planted one less
+	Count           // add one to the counter; only where the lock covers it
+	Renew           // new id, with a patch in the same answer
+	Destroy         // logout
+)
+
+var actionNames = [...]string{"read", "flag", "merge", "register", "plant", "delete", "replace", "count", "renew", "destroy"}
+
+func (a Action) String() string { return actionNames[a] }
+
+// Step is one request of one visitor.
+type Step struct {
+	N           int // unique in the scenario
+	Visitor     int
+	At          time.Duration // since the fleet settled
+	Action      Action
+	There, Back time.Duration // between visitor and sidecar
+	App         time.Duration // how long the app works
+	Leaves      time.Duration // the client closes its connection so long after sending; 0: it stays
+	Chance      uint64        // decides where the front has a choice
+}
+
+// Kind of a fault.
+type Kind uint8
+
+// The faults.
+const (
+	KillNode Kind = iota
+	FreezeNode
+	FlushNode
+	EvictKey
+	SlowLink
+	LoseReply
+	KillSidecar
+	DrainSidecar
+	Partition
+)
+
+var kindNames = [...]string{"kill node", "freeze node", "flush node", "evict a key of node", "slow link to node", "lose replies of node", "kill sidecar", "drain sidecar", "partition around sidecar"}
+
+// Fault is one thing that goes wrong, and how long.
+type Fault struct {
+	Kind    Kind
+	At, For time.Duration
+	Node    int
+	Sidecar int
+	Chance  uint64
+}
+
+func (f Fault) String() string {
+	switch f.Kind {
+	case KillSidecar, DrainSidecar, Partition:
+		return fmt.Sprintf("%s s%d for %v", kindNames[f.Kind], f.Sidecar+1, f.For)
+	case SlowLink, LoseReply:
+		return fmt.Sprintf("%s n%d from s%d for %v", kindNames[f.Kind], f.Node+1, f.Sidecar+1, f.For)
+	}
+	return fmt.Sprintf("%s n%d for %v", kindNames[f.Kind], f.Node+1, f.For)
+}
+
+// The times of a history.
+const (
+	idle       = 20 * time.Second
+	touchEvery = idle / 10
+	renewGrace = 1500 * time.Millisecond
+	settle     = 3 * time.Second // before the first step: nodes shall be older than sessions
+	// heal is what the fleet needs after a fault to have every session on two nodes again, given that each is visited (see Draw): a
+	// node that was down is seen up after 3 s, and a touch follows a visit that comes a touch interval after the last one.
+	heal = 9 * time.Second
+)
+
+// Draw makes the scenario of a seed.
+func Draw(seed uint64) Scenario {
+	r := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
+	s := Scenario{
+		Seed: seed, Promised: r.IntN(4) != 0, Sticky: r.IntN(2) == 0, Nodes: 2 + r.IntN(2), Memory: 64 << 20,
+		Commit: []sidecar.Commit{0, 0, 0, 0, 0, 0, sidecar.All, sidecar.All, sidecar.Async, 0}[r.IntN(10)],
+		Lock:   []sidecar.LockMode{sidecar.LockNone, sidecar.LockNone, sidecar.LockAll, sidecar.LockAuto}[r.IntN(4)],
+	}
+	for range 1 + r.IntN(3) {
+		s.Skew = append(s.Skew, []time.Duration{0, -400, 300}[r.IntN(3)]*time.Millisecond)
+	}
+	for range 1 + r.IntN(3) {
+		s.Parallel = append(s.Parallel, r.IntN(2) == 0)
+	}
+	if s.Sticky {
+		s.Peers, s.Front = r.IntN(4) != 0, Front(r.IntN(3))
+		if !s.Peers && s.Promised {
+			s.Front = Pinned // sidecars that do not ask each other need it
+		}
+	}
+	if s.Sticky && r.IntN(4) == 0 {
+		s.Memory = 1600 // room for two or three sessions
+	}
+	s.drawFaults(r)
+	s.drawSteps(r)
+	return s
+}
+
+// drawFaults draws up to three faults within the promise, one at a time and healed before the next; or up to six that overlap.
+func (s *Scenario) drawFaults(r *rand.Rand) {
+	count, gap := r.IntN(4), heal
+	if !s.Promised {
+		count, gap = 1+r.IntN(6), 0
+	}
+	at := time.Second
+	for range count {
+		f := Fault{
+			Kind: Kind(r.IntN(len(kindNames))), At: at + duration(r, 0, time.Second), For: duration(r, time.Millisecond, 1500*time.Millisecond),
+			Node: r.IntN(s.Nodes), Sidecar: r.IntN(len(s.Skew)), Chance: r.Uint64(),
+		}
+		if f.Kind == KillSidecar && s.Commit == sidecar.Async && s.Promised {
+			f.Kind = DrainSidecar // an asynchronous commit does not outlive its sidecar, and does not promise to
+		}
+		s.Faults = append(s.Faults, f)
+		if gap > 0 {
+			at = f.At + f.For + gap
+		}
+	}
+}
+
+// drawSteps draws each visitor's requests, most of them near a fault. Within the promise each visitor also comes by twice after each
+// fault, which is what repairs the copies of its session before the next one.
+func (s *Scenario) drawSteps(r *rand.Rand) {
+	end := 4 * time.Second
+	for _, f := range s.Faults {
+		end = max(end, f.At+f.For+time.Second)
+	}
+	for v := range s.Parallel {
+		s.step(r, v, duration(r, 0, 500*time.Millisecond), Flag)
+		for range 7 + r.IntN(7) {
+			at := duration(r, 500*time.Millisecond, end)
+			if len(s.Faults) > 0 && r.IntN(4) > 0 {
+				f := s.Faults[r.IntN(len(s.Faults))]
+				at = max(0, f.At-200*time.Millisecond+duration(r, 0, f.For+700*time.Millisecond))
+			}
+			s.step(r, v, at, s.action(r))
+		}
+		for i, f := range s.Faults {
+			if s.Promised || i == len(s.Faults)-1 {
+				s.visit(r, v, f.At+f.For)
+			}
+		}
+	}
+	slices.SortStableFunc(s.Steps, func(a, b Step) int { return int(a.At - b.At) })
+	for i := range s.Steps {
+		s.Steps[i].N = i + 1
+	}
+}
+
+// visit reads twice after a fault, late enough and far enough apart to be followed by a touch.
+func (s *Scenario) visit(r *rand.Rand, visitor int, healing time.Duration) {
+	for _, after := range []time.Duration{4 * time.Second, 7 * time.Second} {
+		s.step(r, visitor, healing+after+duration(r, 0, 100*time.Millisecond), Read)
+		last := &s.Steps[len(s.Steps)-1]
+		last.Leaves = 0
+	}
+}
+
+func (s *Scenario) step(r *rand.Rand, visitor int, at time.Duration, a Action) {
+	step := Step{
+		Visitor: visitor, At: at, Action: a, Chance: r.Uint64(),
+		There: duration(r, 50*time.Microsecond, 3*time.Millisecond), Back: duration(r, 50*time.Microsecond, 3*time.Millisecond),
+		App: duration(r, 100*time.Microsecond, 5*time.Millisecond),
+	}
+	if r.IntN(5) == 0 {
+		step.App = duration(r, 0, 300*time.Millisecond)
+	}
+	if r.IntN(20) == 0 {
+		step.Leaves = duration(r, time.Millisecond, 50*time.Millisecond)
+	}
+	s.Steps = append(s.Steps, step)
+}
+
+func (s *Scenario) action(r *rand.Rand) Action {
+	common := []Action{Read, Flag, Flag, Merge, Register, Plant, Delete, Replace, Flag, Register}
+	switch n := r.IntN(30); {
+	case n == 0:
+		return Destroy
+	case n <= 2:
+		return Renew
+	case n <= 10 && s.Lock != sidecar.LockNone:
+		return Count
+	}
+	return common[r.IntN(len(common))]
+}
+
+// duration draws from [low, high), to the nanosecond: that two things happen at one instant is left to chance, as it is in the world.
+func duration(r *rand.Rand, low, high time.Duration) time.Duration {
+	return low + time.Duration(r.Int64N(int64(high-low)))
+}
