@@ -36,6 +36,7 @@ type health struct {
 	lastErr  error        // of the last operation that failed since the last good one
 	failures atomic.Int32 // in a row, that count
 	failed   atomic.Int64 // when the last of them showed, Unix nanoseconds
+	faltered atomic.Int64 // when the first of them began, Unix nanoseconds
 	seen     atomic.Int64 // when it last answered, Unix nanoseconds; at first, when it was configured
 	down     atomic.Bool
 	soft     atomic.Bool  // down by failures in a row, not by a refusal
@@ -93,7 +94,11 @@ func (n *node) report(err error, begun time.Time) {
 	case begun.UnixNano() < n.failed.Load():
 	default:
 		n.failed.Store(time.Now().UnixNano())
-		if n.failures.Add(1) >= failuresDown {
+		failures := n.failures.Add(1)
+		if failures == 1 {
+			n.faltered.Store(begun.UnixNano())
+		}
+		if failures >= failuresDown {
 			n.fall(err, true)
 		}
 	}
@@ -106,12 +111,20 @@ func (n *node) recovered() {
 	n.mu.Unlock()
 }
 
-// fall takes the node down. Soft failures may be our own network's: they may not take down the last node that is up, nor most of a
-// larger ring, however many there are (fail-open). A refusal is the node's own word.
+// fall takes the node down. A refusal is the node's own word. Silence may be our own network's, or everybody's: it counts only while
+// another node answers. Otherwise each sidecar would keep another node for the one that is left, and they would write past each other
+// when all are back.
 func (n *node) fall(err error, soft bool) {
 	n.s.falling.Lock()
 	defer n.s.falling.Unlock()
-	if n.down.Load() || n.closed.Load() || soft && !n.s.mayFall() {
+	if n.down.Load() || n.closed.Load() {
+		return
+	}
+	switch {
+	case soft && !n.hasWitness():
+		n.s.acquit()
+		return
+	case soft && !n.s.mayFall():
 		return
 	}
 	n.soft.Store(soft)
@@ -122,19 +135,35 @@ func (n *node) fall(err error, soft bool) {
 	n.rouse()
 }
 
-// mayFall tells whether one more node may go down by soft failures; s.falling is held.
+// hasWitness tells whether another node has answered since this one fell silent.
+func (n *node) hasWitness() bool {
+	for _, other := range n.s.fleet.Load().members {
+		if other != n && !other.down.Load() && other.seen.Load() > n.faltered.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// acquit brings back what silence took down, when the last node is silent too; s.falling is held.
+func (s *Store) acquit() {
+	for _, n := range s.fleet.Load().members {
+		if n.soft.Load() {
+			n.rise()
+		}
+	}
+}
+
+// mayFall tells whether silence may take down one more node: not most of a larger ring, however many there are (fail-open).
 func (s *Store) mayFall() bool {
 	members := s.fleet.Load().members
-	up, soft := 0, 0
+	soft := 0
 	for _, n := range members {
-		if !n.down.Load() {
-			up++
-		}
 		if n.soft.Load() {
 			soft++
 		}
 	}
-	return up > 1 && soft < max(1, (len(members)-1)/2)
+	return soft < max(1, (len(members)-1)/2)
 }
 
 // rise brings the node back, suspect at first: others may have written elsewhere while it was away.
@@ -165,9 +194,9 @@ func (n *node) watch(ctx context.Context) {
 	}
 }
 
-// recover probes until the node answered twice in a row.
+// recover probes until the node answered twice in a row, or was acquitted.
 func (n *node) recover(ctx context.Context) {
-	for delay := probeFirst; n.pause(ctx, n.s.jitter(delay), nil); delay = min(delay*3/2, probeLast) {
+	for delay := probeFirst; n.down.Load() && n.pause(ctx, n.s.jitter(delay), nil); delay = min(delay*3/2, probeLast) {
 		if n.look(opTouch) == nil && n.pause(ctx, probeAgain, nil) && n.look(opTouch) == nil {
 			n.rise()
 			return
