@@ -122,8 +122,8 @@ func (h *Handler) linksOf(r *sessioncodec.Record) []sessioncodec.Link {
 // owe brings a tombstone to the nodes that did not answer, once a second until all have it.
 func (h *Handler) owe(id ring.ID, tomb *sessioncodec.Record) {
 	h.background.again(tombJob(id.Random), func(ctx context.Context) {
-		if tomb.Expired(time.Now(), 0) {
-			return
+		if time.Since(id.Born()) > h.opts.Lifetime {
+			return // no id of it is accepted any more
 		}
 		saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, Refill: true,
 			Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
