@@ -55,7 +55,8 @@ func buildPillion(t *testing.T) string {
 func startDemo(t *testing.T, program string, args ...string) *demoFleet {
 	t.Helper()
 	f := &demoFleet{t: t, cmd: exec.Command(program, append([]string{"demo"}, args...)...), done: make(chan struct{})}
-	f.cmd.Env = append(os.Environ(), "PILLION_SESSION_COOKIE=another", "PILLION_STICKY=maybe") // settings of the shell are not the demo's
+	f.cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(),
+		"PILLION_SESSION_COOKIE=another", "PILLION_STICKY=maybe") // settings of the shell are not the demo's
 	out, err := f.cmd.StdoutPipe()
 	f.cmd.Stderr = f.cmd.Stdout
 	if err == nil {
@@ -66,11 +67,11 @@ func startDemo(t *testing.T, program string, args ...string) *demoFleet {
 	}
 	go f.follow(out)
 	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the demo said:\n%s\n%s", f.said(), f.logged())
+		}
 		_ = f.cmd.Process.Kill()
 		<-f.done
-		if t.Failed() {
-			t.Logf("the demo said:\n%s", f.said())
-		}
 	})
 	eventually(t, "the demo is up", func() bool { return metricsLine.MatchString(f.said()) })
 	return f
@@ -88,6 +89,19 @@ func (f *demoFleet) follow(out io.Reader) {
 		f.mu.Unlock()
 	}
 	_ = f.cmd.Wait()
+}
+
+// logged is the end of what each part logged.
+func (f *demoFleet) logged() string {
+	var all strings.Builder
+	if _, dir, ok := strings.Cut(f.said(), "Logs: "); ok {
+		files, _ := filepath.Glob(filepath.Join(strings.Fields(dir)[0], "*.log"))
+		for _, file := range files {
+			text, _ := os.ReadFile(file)
+			fmt.Fprintf(&all, "%s:\n%s\n", filepath.Base(file), text[max(0, len(text)-2000):])
+		}
+	}
+	return all.String()
 }
 
 func (f *demoFleet) said() string {
@@ -135,10 +149,11 @@ func (f *demoFleet) metrics(route string) string {
 	return ""
 }
 
-// kill is kill -9.
+// kill is kill -9; the process is gone when it returns.
 func (f *demoFleet) kill(name string) (killed demoPart) {
 	f.t.Helper()
 	killed = f.part(name)
+	deaths := strings.Count(f.said(), name+" died")
 	p, err := os.FindProcess(killed.pid)
 	if err == nil {
 		err = p.Kill()
@@ -146,6 +161,7 @@ func (f *demoFleet) kill(name string) (killed demoPart) {
 	if err != nil {
 		f.t.Fatalf("kill %s: %v", name, err)
 	}
+	eventually(f.t, name+" is said to be dead", func() bool { return strings.Count(f.said(), name+" died") > deaths })
 	return killed
 }
 
