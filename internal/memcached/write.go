@@ -129,20 +129,31 @@ func (sv *save) joined(n *node, held answer) (*sessioncodec.Record, error) {
 		}
 		base = others
 	}
-	// The caller joins into all that is known, not into this node's copy alone: what it makes of a newer value that another node
-	// holds must not be overruled by that value here.
-	sv.mu.Lock()
-	sv.known = sessioncodec.Join(sv.known, base)
-	all, fatal := sv.known, sv.fatal
-	sv.mu.Unlock()
-	if fatal != nil {
-		return nil, fatal
-	}
-	next, err := sv.Join(all)
+	next, err := sv.Join(base)
 	if err != nil {
 		return nil, sv.abort(err)
 	}
+	all, fatal := sv.learn(base)
+	if fatal != nil {
+		return nil, fatal
+	}
+	if sessioncodec.Join(next, all) == next {
+		return next, nil
+	}
+	// Meanwhile another node's answer was joined. The caller may have made a newer value of what that held, so it is asked again:
+	// a plain join would bring the value back that it was made of.
+	if next, err = sv.Join(all); err != nil {
+		return nil, sv.abort(err)
+	}
 	return next, nil
+}
+
+// learn adds what a node holds to what is known.
+func (sv *save) learn(held *sessioncodec.Record) (known *sessioncodec.Record, fatal error) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	sv.known = sessioncodec.Join(sv.known, held)
+	return sv.known, sv.fatal
 }
 
 // elsewhere joins what the other nodes hold, and tells whether all of them answered.

@@ -79,8 +79,8 @@ const (
 
 // Write asks for a record to be joined into the ring.
 type Write struct {
-	// Join is given what a node holds, nil on a miss, joined with all that this write has seen on other nodes, and returns what the
-	// node shall hold: a join of that and the caller's record.
+	// Join is given what a node holds, nil on a miss, and returns what it shall hold: a join of that and the caller's record. It is
+	// given the join of all nodes seen so far as well, when the node shall hold more of that.
 	// Equal to what is stored means nothing needs writing. It is called again after each conflict, from several goroutines, and
 	// possibly after Save returned. An error ends the write at every node.
 	Join func(stored *sessioncodec.Record) (*sessioncodec.Record, error)
