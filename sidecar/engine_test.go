@@ -186,7 +186,8 @@ func (p *process) alike(s *setup) {
 func (p *process) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.store.Start(ctx)
-	go p.Run(ctx)
+	var background sync.WaitGroup
+	background.Go(func() { p.Run(ctx) })
 	go func() { _ = p.engine.Serve(p.listener) }()
 	p.client = &http.Transport{DisableCompression: true, DialTLSContext: p.listener.dial}
 	p.end = sync.OnceFunc(func() {
@@ -195,6 +196,7 @@ func (p *process) run() {
 		defer stop()
 		_ = p.engine.Shutdown(over)
 		cancel()
+		background.Wait()
 		p.store.Close()
 	})
 	p.f.t.Cleanup(p.end)

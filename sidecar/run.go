@@ -2,15 +2,18 @@ package sidecar
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
 )
 
-// Run does the engine's background work until ctx ends.
+// Run does the engine's background work until ctx ends, and returns when nothing of it asks the store any more.
 func (h *Handler) Run(ctx context.Context) {
-	go h.background.run(ctx)
-	go h.watchFence(ctx)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	parts.Go(func() { h.background.run(ctx) })
+	parts.Go(func() { h.watchFence(ctx) })
 	k, sticky := h.keeper.(*sticky)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -24,7 +27,7 @@ func (h *Handler) Run(ctx context.Context) {
 			}
 		case <-h.renewed:
 			if sticky {
-				go k.refill(ctx)
+				parts.Go(func() { k.refill(ctx) })
 			}
 		}
 	}
