@@ -32,13 +32,14 @@ func increment(name string, think time.Duration) script {
 	}
 }
 
-// Parallel patches of different attributes, and of different members of one, all survive: on one sidecar and across two.
+// Parallel patches of different attributes, and of different members of one, all survive: on one sidecar and across two. Only where
+// two sidecars own a sticky session at once, one attribute is one value, and the later wins (docs/failure-modes.md).
 func TestParallelPatchesSurvive(t *testing.T) {
 	const requests = 40
 	for _, sidecars := range []int{1, 2} {
 		t.Run(fmt.Sprintf("%d sidecars", sidecars), func(t *testing.T) {
 			bothModes(t, func(t *testing.T, f *fleet, p *process) {
-				at := []*process{p}
+				at, oneOwner := []*process{p}, sidecars == 1 || !p.setup.Sticky
 				if sidecars == 2 {
 					at = append(at, f.sidecar("b2", p.alike))
 				}
@@ -73,8 +74,11 @@ func TestParallelPatchesSurvive(t *testing.T) {
 						if !acknowledged {
 							t.Errorf("%s was refused", name)
 						}
-						if names[name] == nil || session.O[name] != 1 {
-							t.Errorf("sidecar %d: %s is lost", i, name)
+						if names[name] == nil {
+							t.Errorf("sidecar %d: attribute %s is lost", i, name)
+						}
+						if oneOwner && session.O[name] != 1 {
+							t.Errorf("sidecar %d: member %s is lost", i, name)
 						}
 					}
 				}
