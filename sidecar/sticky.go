@@ -36,7 +36,7 @@ func (k *sticky) find(ctx context.Context, v *visit) error {
 	st, err := k.own(ctx, s, v.id)
 	switch {
 	case err != nil || st == nil:
-		k.table.drop(s)
+		k.discard(s)
 		return err
 	case st.owned:
 		k.serve(v, s, st, now)
@@ -186,9 +186,10 @@ func (k *sticky) hold(ctx context.Context, v *visit) (*sessioncodec.Record, func
 	s := k.table.lock(v.id.Random)
 	st, err := k.own(ctx, s, v.id)
 	release := func(ended bool) {
-		if current := s.now.Load(); ended || current == nil || !current.owned {
+		if ended {
 			k.table.drop(s)
 		}
+		k.discard(s)
 		s.mu.Unlock()
 	}
 	if err != nil || st == nil {
@@ -196,6 +197,14 @@ func (k *sticky) hold(ctx context.Context, v *visit) (*sessioncodec.Record, func
 	}
 	v.id = st.id
 	return st.record, release, nil
+}
+
+// discard drops s, whose mu is held, when it holds nothing. What memory knows stays while the ring cannot say more: it may be all that is
+// left of a session.
+func (k *sticky) discard(s *session) {
+	if s.now.Load() == nil {
+		k.table.drop(s)
+	}
 }
 
 // forget drops a session that ended elsewhere than in hold.
