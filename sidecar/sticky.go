@@ -100,6 +100,7 @@ func (k *sticky) commit(ctx context.Context, v *visit, e *edit) error {
 	defer s.mu.Unlock()
 	st, err := k.own(ctx, s, v.id)
 	if err != nil {
+		k.discard(s)
 		return err
 	}
 	if st != nil && st.record.State == sessioncodec.Superseded {
