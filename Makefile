@@ -8,7 +8,7 @@ PACKAGES     ?= ./...
 # The race detector links with a C compiler; without one the tests run without it.
 RACE := $(if $(shell command -v gcc || command -v clang || command -v cc),-race)
 
-.PHONY: help build deps test check lint bench fuzz
+.PHONY: help build deps test check lint bench fuzz torture
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bin/golangci-lint-$(LINT_VERSION):
 
 bench: ## codec, memcached operations and CPU against nginx, in one table
 	@go run ./bench
+
+torture: ## real processes killed, frozen and emptied under load, in one table
+	@go run ./test/torture
 
 fuzz: ## each fuzz target for FUZZ_TIME (30s)
 	@.ci/fuzz $(FUZZ_TIME)

@@ -18,6 +18,7 @@ type plan struct {
 	shared   bool
 	flags    []string // of both sidecars
 	nodeArgs []string // of memcached n1
+	warm     bool     // n1 keeps its memory through a restart
 	robin    bool     // the front takes turns, whatever the id says
 	nginx    bool     // .. and is nginx, where that is installed
 }
@@ -30,6 +31,7 @@ type fleet struct {
 	admins   []string
 	proxy    *process // nginx, nil when the clients are the front
 	front    *front
+	shared   bool
 }
 
 func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
@@ -37,9 +39,12 @@ func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{admins: a[6:8]}
+	f := &fleet{admins: a[6:8], shared: p.shared}
 	at := func(name, address, program string, args ...string) *process {
 		return &process{name: name, address: address, program: program, args: args, log: filepath.Join(dir, name+".log")}
+	}
+	if p.warm {
+		p.nodeArgs = append(p.nodeArgs, "-e", filepath.Join(dir, "memory"))
 	}
 	f.nodes = []*process{at("n1", a[0], "memcached", nodeArgs(a[0], p.nodeArgs...)...), at("n2", a[1], "memcached", nodeArgs(a[1])...)}
 	f.front = newFront(!p.shared && !p.robin)
@@ -67,6 +72,8 @@ func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
 	}
 	return f, nil
 }
+
+func (f *fleet) sticky() bool { return !f.shared }
 
 func nodeArgs(address string, more ...string) []string {
 	_, port, _ := net.SplitHostPort(address)

@@ -1,6 +1,10 @@
 package main
 
-import "time"
+import (
+	"fmt"
+	"syscall"
+	"time"
+)
 
 // nodeKilled: kill -9 of one node under load, back empty.
 func nodeKilled(t *trial) {
@@ -23,7 +27,7 @@ func nodesInTurn(t *trial) {
 		t.restart(node)
 		up := `pillion_node_up{node="` + node.name + `"}`
 		lives := `pillion_node_lives_total{node="` + node.name + `"}`
-		if !eventually(patience, func() bool { return t.metric(up) == 2 && t.metric(lives) >= 1 }) {
+		if !eventually(patience, func() bool { return t.metric(up) == 2 && t.metric(lives) == 2 }) {
 			t.problem("%s does not come back", node.name)
 		}
 		for _, v := range all {
@@ -46,5 +50,74 @@ func nodeFrozen(t *trial) {
 	t.nodes[0].thaw()
 	t.wait(5 * time.Second)
 	stop()
+	t.audit(all)
+}
+
+// nodesFlushed: flush_all of one node under load, and later of the other.
+func nodesFlushed(t *trial) {
+	all := t.visitors(50)
+	stop := t.load(all, think, counting)
+	for _, node := range t.nodes {
+		t.wait(4 * time.Second)
+		if line, err := tell(node, "flush_all"); err != nil || line != "OK" {
+			t.try(fmt.Errorf("flush_all: %q, %w", line, err))
+		}
+	}
+	t.wait(4 * time.Second)
+	stop()
+	t.audit(all)
+}
+
+// nodeEvicts: n1 has memory for a part of the sessions only, and evicts others all the time.
+func nodeEvicts(t *trial) {
+	all := t.visitors(t.count(2000, 700))
+	for _, v := range all {
+		v.send("POST", "/set?k=blob&v="+t.noise(6000))
+	}
+	for range 3 {
+		for _, v := range all {
+			v.increment("count", "")
+		}
+	}
+	t.say("n1 holds %d of %d sessions", t.items(t.nodes[0]), len(all))
+	t.audit(all)
+}
+
+// noise is text that no compression makes smaller.
+func (t *trial) noise(n int) string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	text := make([]byte, n)
+	for i := range text {
+		text[i] = letters[t.rand.IntN(len(letters))]
+	}
+	return string(text)
+}
+
+func (t *trial) items(node *process) int {
+	n, err := items(node)
+	t.try(err)
+	return n
+}
+
+// nodeCrowded: n1 takes fewer connections than the sidecars want.
+func nodeCrowded(t *trial) {
+	all := t.visitors(100)
+	stop := t.load(all, 5*time.Millisecond, counting)
+	t.wait(6 * time.Second)
+	stop()
+	t.audit(all)
+}
+
+// nodeWarm: n1 is restarted with the memory that it had (memcached -e): what was written meanwhile is on n2 alone.
+func nodeWarm(t *trial) {
+	all := t.visitors(50)
+	stop := t.load(all, think, counting)
+	t.wait(2 * time.Second)
+	t.try(t.nodes[0].leave(syscall.SIGUSR1))
+	t.wait(3 * time.Second)
+	t.restart(t.nodes[0])
+	t.wait(4 * time.Second)
+	stop()
+	t.say("n1 came back with %d items", t.items(t.nodes[0]))
 	t.audit(all)
 }

@@ -48,9 +48,7 @@ func (t *trial) note(a answer, err error, took time.Duration) {
 	case err == nil && a.status == 200:
 	case err == nil && a.status == 503:
 		t.unavailable++
-		_, token, _ := strings.Cut(a.header.Get("Proxy-Status"), "error=")
-		token, _, _ = strings.Cut(token, ";")
-		t.tokens[token]++
+		t.tokens[errorOf(a)]++
 	default:
 		t.failed++
 	}
