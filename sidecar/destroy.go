@@ -119,25 +119,28 @@ func (h *Handler) linksOf(r *sessioncodec.Record) []sessioncodec.Link {
 	return links
 }
 
-// owe brings a tombstone to the nodes that did not answer, once a second until all have it.
-func (h *Handler) owe(id ring.ID, tomb *sessioncodec.Record) {
-	h.background.again(tombJob(id.Random), func(ctx context.Context) {
-		if time.Since(id.Born()) > h.opts.Lifetime {
-			return // no id of it is accepted any more
+// owe brings the end of a session, a tombstone or the mark of a renewal, to the nodes that did not answer: once a second until all have it.
+// A node that is back with the living record would show it once the others have lost theirs.
+func (h *Handler) owe(id ring.ID, end *sessioncodec.Record) {
+	dead := end.State == sessioncodec.Destroyed
+	h.background.again(endJob(id.Random, end.State), func(ctx context.Context) {
+		if time.Since(id.Born()) > h.opts.Lifetime || !dead && end.Expired(time.Now(), h.touch) {
+			return // no id of it is accepted any more, or nothing is left to be shown
 		}
-		saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, Refill: true,
+		saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, Refill: dead || h.opts.Sticky,
 			Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
-				return sessioncodec.Join(tomb, stored), nil
+				return sessioncodec.Join(end, stored), nil
 			}})
-		if err != nil || saved.Short {
-			h.owe(id, tomb)
+		if !errors.Is(err, store.ErrGone) && (err != nil || saved.Short) {
+			h.owe(id, end)
 		}
 	})
 }
 
-// tombJob keeps an owed tombstone apart from the session's touches: where one of those waits, it would be left out (L5).
-func tombJob(random [16]byte) [16]byte {
-	random[0] ^= 0x40
+// endJob keeps an owed end apart from the session's touches, and a tombstone from the mark of a renewal: where one of those waits, it would
+// be left out (L5).
+func endJob(random [16]byte, state sessioncodec.State) [16]byte {
+	random[0] ^= byte(state) << 6
 	return random
 }
 

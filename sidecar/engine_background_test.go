@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pillion-proxy/pillion/sessioncodec"
 )
 
 // L5: a tombstone that is owed to a node is brought there although a touch of the session waits, and although the queue is full.
@@ -25,7 +27,7 @@ func TestOwedTombstoneIsNotForgotten(t *testing.T) {
 			for i := 0; full && i < backgroundLimit; i++ {
 				b.add([16]byte{2, byte(i), byte(i >> 8), byte(i >> 16)}, func(context.Context) {})
 			}
-			b.again(tombJob([16]byte{9}), func(context.Context) { brought = true })
+			b.again(endJob([16]byte{9}, sessioncodec.Destroyed), func(context.Context) { brought = true })
 			time.Sleep(2 * backgroundRetry)
 			close(release)
 			time.Sleep(2 * backgroundRetry)

@@ -120,6 +120,9 @@ func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec
 	case saved.Record.To != to:
 		return errFrozen
 	}
+	if saved.Short {
+		h.owe(old, &mark)
+	}
 	late := &instructions{changes: difference(base, saved.Record)}
 	if late.none() {
 		return nil
