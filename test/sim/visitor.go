@@ -41,8 +41,18 @@ type Observation struct {
 	Shown      string
 	Route      string
 	Cut        bool // no answer came: the sidecar died or the client left
-	Final      bool // a read at the very end, when everything is healed
+	Kind       Reading
 }
+
+// Reading says what a request is for.
+type Reading uint8
+
+// The readings.
+const (
+	Usual Reading = iota
+	Last          // at the very end, when everything is healed: the visitor must see all that it was promised
+	Ghost         // after that, with any id that was ever handed out
+)
 
 // acted tells whether the app asked for a change; acked, whether the visitor was told that it is kept.
 func (o *Observation) acted() bool { return o.reached && o.deed.any }
@@ -58,7 +68,7 @@ func (v *visitor) do(step Step) {
 		if p == nil {
 			break
 		}
-		served := v.at(p, step, false)
+		served := v.at(p, step, Usual)
 		v.w.leave(v, p)
 		if served {
 			return
@@ -68,8 +78,8 @@ func (v *visitor) do(step Step) {
 }
 
 // at makes one request at p, and tells whether p was there to take it.
-func (v *visitor) at(p *process, step Step, final bool) bool {
-	o := &Observation{Step: step, Start: v.w.now(), Route: p.route, Final: final}
+func (v *visitor) at(p *process, step Step, kind Reading) bool {
+	o := &Observation{Step: step, Start: v.w.now(), Route: p.route, Kind: kind}
 	v.w.set(func() { o.Shown = v.jar })
 	v.w.trace("v%d #%d %s at %s, showing %s", v.number+1, step.N, step.Action, p.route, brief(o.Shown))
 	if !p.alive() {

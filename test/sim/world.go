@@ -186,13 +186,13 @@ func (w *world) review() {
 	<-time.After(renewGrace)
 	for _, v := range w.visitors {
 		for _, p := range w.fleet {
-			v.at(p, Step{Visitor: v.number, Action: Read}, true)
+			v.at(p, Step{Visitor: v.number, Action: Read}, Last)
 		}
 	}
 	for _, id := range w.ids() {
 		for _, p := range w.fleet {
 			late := &visitor{w: w, number: id.visitor, jar: id.text}
-			late.at(p, Step{Visitor: id.visitor, Action: Read}, true)
+			late.at(p, Step{Visitor: id.visitor, Action: Read}, Ghost)
 		}
 	}
 }
