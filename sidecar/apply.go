@@ -22,11 +22,14 @@ var (
 // writing has commit_timeout from then on: how long the queue was says nothing of the nodes.
 const commitWithin = 3 * time.Second
 
-// apply commits what the app asks. A client that left does not stop it: the app has acted.
+// apply commits what the app asks. A client that left does not stop it: the app has acted. Where this process stood still since it loaded
+// the session, fronts gave up waiting and others may have changed it, so a newer value is a conflict as under a lock: it was acknowledged,
+// and this change was not.
 func (h *Handler) apply(ctx context.Context, v *visit, in *instructions) error {
 	if in.none() {
 		return nil
 	}
+	v.exact = v.exact || h.heart.stoodStill(v.accessed, time.Now())
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
 	defer cancel()
 	start := time.Now()

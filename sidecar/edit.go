@@ -28,7 +28,7 @@ const (
 type edit struct {
 	in     *instructions
 	loaded *sessioncodec.Record // what the app was given
-	exact  bool                 // the lock mode covers this request: a value newer than the loaded one is a conflict
+	exact  bool                 // a value newer than the loaded one is a conflict: the lock mode says so, or the change comes late
 	clock  *Clock
 	now    int64 // Unix milliseconds, the access that this request is
 	limit  int

@@ -35,6 +35,7 @@ type Handler struct {
 	subjects   *subjects
 	pulses     *pulses
 	fences     fences
+	heart      heartbeat
 	trust      atomic.Int64                                             // Unix nanoseconds until which memory is trusted
 	renewed    chan struct{}                                            // a node has a new life
 	requests   struct{ session, anonymous, ignored prometheus.Counter } // a look-up by label for each request would show
@@ -66,7 +67,7 @@ type visit struct {
 	frozen    bool // the client shows an id from before a renewal, within the grace time
 	successor bool // found by following a renewal
 	born      bool
-	exact     bool // the lock mode covers this request
+	exact     bool // the lock mode covers this request, or its change comes late: see apply
 	unlock    func()
 	handle    string
 	hopped    bool   // another sidecar of the fleet forwarded it here

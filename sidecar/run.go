@@ -14,6 +14,7 @@ func (h *Handler) Run(ctx context.Context) {
 	defer parts.Wait()
 	parts.Go(func() { h.background.run(ctx) })
 	parts.Go(func() { h.watchFence(ctx) })
+	parts.Go(func() { h.heart.run(ctx) })
 	k, sticky := h.keeper.(*sticky)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
