@@ -38,7 +38,7 @@ func BenchmarkSeal(b *testing.B) {
 			b.Fatal(err)
 		}
 		for b.Loop() {
-			c.Seal(testKey, r)
+			_, _ = c.Seal(testKey, r)
 		}
 		b.ReportMetric(float64(len(blob)), "blob-B")
 	})

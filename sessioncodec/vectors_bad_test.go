@@ -213,7 +213,7 @@ func (f *forge) payloads() {
 		var r Record
 		r.Created = born
 		r.Idle = 1800
-		parsePayload([]byte(p.payload), &r, new(scratch))
+		_ = parsePayload([]byte(p.payload), &r, new(scratch))
 		h.clock, h.digest, h.owner = r.MaxClock(), r.Digest(), r.Owner.hash()
 		f.sealed(p.class, p.name, h, []byte(p.payload), 1)
 	}

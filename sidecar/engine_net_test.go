@@ -2,6 +2,7 @@ package sidecar_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -187,7 +188,7 @@ func (w *wire) Write(p []byte) (int, error) {
 		wait(delay)
 	}
 	n, err := w.Conn.Write(p)
-	if err == io.ErrClosedPipe {
+	if errors.Is(err, io.ErrClosedPipe) {
 		err = syscall.EPIPE
 	}
 	return n, err

@@ -113,7 +113,7 @@ func (p *process) close() {
 // warn says at start what the operator should know.
 func (p *process) warn(c *config.Config) {
 	for _, text := range c.Warnings() {
-		p.log.Warn(text)
+		p.log.Warn("configuration", "warning", text)
 	}
 	if c.Sticky && len(c.Peers) == 0 {
 		p.log.Warn("peers is not set: a session that reaches another sidecar than its home is taken over unasked, so several sidecars need a sticky front")

@@ -267,7 +267,7 @@ func TestRequestAndResponseAtTheSameTime(t *testing.T) {
 }
 
 // session is a Handler's state that says something to the access log.
-type session struct{ state }
+type session struct{}
 
 func (*session) LogValue() slog.Value { return slog.StringValue("k3Jx9w") }
 
