@@ -20,7 +20,7 @@ var (
 
 // commitWithin bounds all that a commit waits for before it writes: its turn among the other commits of the session, a takeover. The
 // writing has commit_timeout from then on: how long the queue was says nothing of the nodes.
-const commitWithin = 3 * time.Second
+const commitWithin = 10 * time.Second
 
 // apply commits what the app asks. A client that left does not stop it: the app has acted. Where this process stood still since it loaded
 // the session, fronts gave up waiting and others may have changed it, so a newer value is a conflict as under a lock: it was acknowledged,
