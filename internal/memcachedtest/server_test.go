@@ -198,7 +198,7 @@ func TestConcurrentCAS(t *testing.T) {
 					return
 				}
 				var n int
-				fmt.Sscan(string(it.Value), &n)
+				_, _ = fmt.Sscan(string(it.Value), &n)
 				it.Value = fmt.Append(nil, n+1)
 				if err := client.CompareAndSwap(it); err == nil {
 					done++

@@ -263,7 +263,7 @@ func TestRequestAndResponseAtTheSameTime(t *testing.T) {
 		}
 		fmt.Fprintf(out, "%d\n", n+1)
 	}
-	out.Close()
+	_ = out.Close()
 }
 
 // session is a Handler's state that says something to the access log.

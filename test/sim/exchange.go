@@ -42,7 +42,7 @@ func (p *process) exchange(x *head.Exchange, step Step, a *answer) head.Head {
 			break
 		}
 		if err := p.handler.Response(x, &response); err != nil {
-			reply = err.(*head.Reply)
+			errors.As(err, &reply)
 			break
 		}
 		return response
