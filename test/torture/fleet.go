@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -158,8 +157,8 @@ func tell(node *process, command string) (string, error) {
 	return strings.TrimSpace(line), err
 }
 
-// items is how many items a memcached holds.
-func items(node *process) (int, error) {
+// stat is one of a memcached's own counters.
+func stat(node *process, name string) (int, error) {
 	conn, err := net.DialTimeout("tcp", node.address, time.Second)
 	if err != nil {
 		return 0, err
@@ -172,9 +171,9 @@ func items(node *process) (int, error) {
 		return 0, err
 	}
 	for lines := bufio.NewScanner(conn); lines.Scan() && lines.Text() != "END"; {
-		if value, ok := strings.CutPrefix(lines.Text(), "STAT curr_items "); ok {
+		if value, ok := strings.CutPrefix(lines.Text(), "STAT "+name+" "); ok {
 			return strconv.Atoi(value)
 		}
 	}
-	return 0, errors.New("memcached tells no curr_items")
+	return 0, fmt.Errorf("memcached tells no %s", name)
 }

@@ -33,7 +33,7 @@ func nodesInTurn(t *trial) {
 		for _, v := range all {
 			v.look()
 		}
-		if !eventually(patience, func() bool { n, err := items(node); return err == nil && n > len(all) }) {
+		if !eventually(patience, func() bool { n, err := stat(node, "curr_items"); return err == nil && n > len(all) }) {
 			t.problem("%s is not refilled", node.name)
 		}
 	}
@@ -79,7 +79,7 @@ func nodeEvicts(t *trial) {
 			v.increment("count", "")
 		}
 	}
-	t.say("n1 holds %d of %d sessions", t.items(t.nodes[0]), len(all))
+	t.say("n1 holds %d of %d sessions", t.stat(t.nodes[0], "curr_items"), len(all))
 	t.audit(all)
 }
 
@@ -93,8 +93,8 @@ func (t *trial) noise(n int) string {
 	return string(text)
 }
 
-func (t *trial) items(node *process) int {
-	n, err := items(node)
+func (t *trial) stat(node *process, name string) int {
+	n, err := stat(node, name)
 	t.try(err)
 	return n
 }
@@ -105,6 +105,11 @@ func nodeCrowded(t *trial) {
 	stop := t.load(all, 5*time.Millisecond, counting)
 	t.wait(6 * time.Second)
 	stop()
+	failed := 0
+	for _, op := range []string{"get", "add", "cas", "touch"} {
+		failed += t.metric(fmt.Sprintf(`pillion_node_operations_total{node="n1",op=%q,result="error"}`, op))
+	}
+	t.say("n1 turned %d operations away", failed)
 	t.audit(all)
 }
 
@@ -118,6 +123,6 @@ func nodeWarm(t *trial) {
 	t.restart(t.nodes[0])
 	t.wait(4 * time.Second)
 	stop()
-	t.say("n1 came back with %d items", t.items(t.nodes[0]))
+	t.say("n1 came back with %d items", t.stat(t.nodes[0], "curr_items"))
 	t.audit(all)
 }
