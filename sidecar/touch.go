@@ -1,7 +1,10 @@
 package sidecar
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/store"
@@ -77,11 +80,16 @@ func (k *sticky) learnt(s *session, wrote *state, seen *sessioncodec.Record, sav
 	}
 }
 
-// refill offers every owned session to the ring at an even pace, after a node lost its memory.
+// refill offers every owned session to the ring at an even pace, after a node lost its memory: first those that were used last, for
+// a large memory takes a while and they are the ones that come back soonest.
 func (k *sticky) refill(ctx context.Context) {
 	pace := time.NewTicker(time.Second / refillPace)
 	defer pace.Stop()
-	for _, s := range k.table.all() {
+	sessions := k.table.all()
+	slices.SortFunc(sessions, func(a, b *session) int {
+		return cmp.Or(cmp.Compare(b.accessed.Load(), a.accessed.Load()), bytes.Compare(a.random[:], b.random[:]))
+	})
+	for _, s := range sessions {
 		if st := s.now.Load(); st == nil || !st.owned {
 			continue
 		}
