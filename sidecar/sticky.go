@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
@@ -126,9 +127,13 @@ func (k *sticky) keep(ctx context.Context, v *visit, s *session, st *state, e *e
 		k.later(s)
 		return nil
 	}
+	var done atomic.Bool
 	saved, err := k.h.save(ctx, st.id, store.Write{
 		Join: e.join, Copies: k.h.opts.Copies, Wait: k.wait(), Refill: true, Birth: v.born,
-		Done: func(done store.Saved, err error) { k.backed(s, e.record(), err == nil && !done.Short) },
+		Done: func(saved store.Saved, err error) {
+			done.Store(err == nil && !saved.Short)
+			k.backed(s, e.record(), err == nil && !saved.Short)
+		},
 	})
 	e.end()
 	switch {
@@ -142,7 +147,11 @@ func (k *sticky) keep(ctx context.Context, v *visit, s *session, st *state, e *e
 	case k.h.opts.Commit == All && saved.Short:
 		return store.ErrUnacknowledged
 	}
-	return k.took(ctx, v, s, st, saved, e)
+	err = k.took(ctx, v, s, st, saved, e)
+	if done.Load() {
+		k.backed(s, e.record(), true) // the last copy may have come before memory had the record
+	}
+	return err
 }
 
 // took joins the result of a write into memory and looks at what it means for the session.
