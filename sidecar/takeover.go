@@ -2,8 +2,9 @@ package sidecar
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
-	"math/rand/v2"
+	"math"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
@@ -16,6 +17,8 @@ const (
 	takeoverRounds = 8
 	// takeoverWithin bounds a takeover that a commit needs: it may wait for an owner's running commit, or for a fence.
 	takeoverWithin = 3 * time.Second
+	// pauseLeast is how long a taker waits for a busy owner, and up to twice that.
+	pauseLeast = 30 * time.Millisecond
 )
 
 var errOutrun = errors.New("sidecar: another sidecar took the session over first")
@@ -106,7 +109,7 @@ func (t *takeover) dispossess(ctx context.Context) (again bool, err error) {
 	case err != nil:
 		return false, err
 	case v == busy:
-		return true, pause(ctx)
+		return true, h.pause(ctx)
 	}
 	return false, nil
 }
@@ -127,7 +130,7 @@ func (t *takeover) search(ctx context.Context) (again bool, err error) {
 		case err != nil:
 			return false, store.ErrUnknown
 		case v == busy:
-			return true, pause(ctx)
+			return true, h.pause(ctx)
 		case reply.record != nil:
 			t.known = sessioncodec.Join(t.known, reply.record)
 			return true, nil
@@ -168,10 +171,13 @@ func (t *takeover) claim(ctx context.Context) (*state, error) {
 	return st, nil
 }
 
-// pause lets a busy owner's commit end.
-func pause(ctx context.Context) error {
+// pause lets a busy owner's commit end. Two that wait for it do not come back at once.
+func (h *Handler) pause(ctx context.Context) error {
+	var random [2]byte
+	mustRead(h.opts.Random, random[:])
+	spread := time.Duration(binary.LittleEndian.Uint16(random[:])) * pauseLeast / math.MaxUint16
 	select {
-	case <-time.After(30*time.Millisecond + rand.N(30*time.Millisecond)):
+	case <-time.After(pauseLeast + spread):
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
