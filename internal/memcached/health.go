@@ -14,8 +14,7 @@ import (
 const (
 	pollEvery    = 500 * time.Millisecond // reading of the canary while up: how late a flush_all is noticed
 	failuresDown = 3                      // timeouts or broken connections, one after the other, that take a node down; a refusal does at once
-	probeFirst   = 500 * time.Millisecond // wait before the first probe of a node that is down, then growing by half
-	probeLast    = 2 * time.Second        // and no longer than this: a node that came back is soon used again
+	probeEvery   = 500 * time.Millisecond // while down: until a node that came back is used again, sessions have a copy less
 	probeAgain   = 250 * time.Millisecond // between the two good probes that bring a node back
 	suspectFor   = 30 * time.Second       // after a return its copies may be behind: loads ask the others too
 )
@@ -196,7 +195,7 @@ func (n *node) watch(ctx context.Context) {
 
 // recover probes until the node answered twice in a row, or was acquitted.
 func (n *node) recover(ctx context.Context) {
-	for delay := probeFirst; n.down.Load() && n.pause(ctx, n.s.jitter(delay), nil); delay = min(delay*3/2, probeLast) {
+	for n.down.Load() && n.pause(ctx, n.s.jitter(probeEvery), nil) {
 		if n.look(opTouch) == nil && n.pause(ctx, probeAgain, nil) && n.look(opTouch) == nil {
 			n.rise()
 			return

@@ -127,12 +127,12 @@ func TestRefusalTakesDownAtOnceAndProbesBringBack(t *testing.T) {
 			t.Error("a request dialed a node that is down")
 		}
 		step(time.Minute)
-		if n := a.dials.Load() - dials; n < 20 || n > 80 {
-			t.Errorf("%d probes in a minute; they are to come about every 2 s", n)
+		if n := a.dials.Load() - dials; n < 80 || n > 240 {
+			t.Errorf("%d probes in a minute; they are to come about every half second", n)
 		}
 		expect(t, s, "down up")
 		a.mood.Store(well)
-		step(probeLast*3/2 + probeAgain + time.Millisecond)
+		step(probeEvery*3/2 + probeAgain + time.Millisecond)
 		expect(t, s, "suspect up")
 		if news.times("n1") != 1 {
 			t.Errorf("NewLife told %d times", news.times("n1"))
