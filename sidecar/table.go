@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 
@@ -69,7 +68,6 @@ func (st *state) owns(id ring.ID) bool {
 type table struct {
 	limit  int64
 	m      *metrics.Metrics
-	seed   maphash.Seed
 	bytes  atomic.Int64
 	next   atomic.Uint32 // shard to evict from
 	shards [tableShards]shard
@@ -81,16 +79,15 @@ type shard struct {
 }
 
 func newTable(limit int64, m *metrics.Metrics) *table {
-	t := &table{limit: limit, m: m, seed: maphash.MakeSeed()}
+	t := &table{limit: limit, m: m}
 	for i := range t.shards {
 		t.shards[i].sessions = map[[16]byte]*session{}
 	}
 	return t
 }
 
-func (t *table) shard(random [16]byte) *shard {
-	return &t.shards[maphash.Bytes(t.seed, random[:])%tableShards]
-}
+// shard needs no hash: the identity is random itself.
+func (t *table) shard(random [16]byte) *shard { return &t.shards[random[0]%tableShards] }
 
 func (t *table) get(random [16]byte) *session {
 	sh := t.shard(random)
