@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,12 @@ func (h *history) add(format string, args ...any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lines = append(h.lines, line)
+}
+
+// sorted are the lines in the order of time. Which of two goroutines came first at one instant is chance, and means nothing.
+func (h *history) sorted() []string {
+	slices.Sort(h.lines)
+	return h.lines
 }
 
 // slog is where a sidecar's log goes.

@@ -37,7 +37,7 @@ var errRefused = &net.OpError{Op: "dial", Net: "sim", Err: syscall.ECONNREFUSED}
 
 func (l *link) dial(ctx context.Context) (net.Conn, error) {
 	select {
-	case <-time.After(l.delay(" dial", "")):
+	case <-time.After(l.delay(l.name + " dial")):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -46,9 +46,9 @@ func (l *link) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	near, mine := net.Pipe()
-	x := &wire{l: l, near: mine, far: far}
 	l.mu.Lock()
 	cut := l.cut
+	x := &wire{l: l, near: mine, far: far}
 	if !cut {
 		l.wires[x] = struct{}{}
 	}
@@ -59,7 +59,18 @@ func (l *link) dial(ctx context.Context) (net.Conn, error) {
 	}
 	go x.requests()
 	go x.answers()
-	return near, nil
+	return patient{near, x}, nil
+}
+
+// patient is the sidecar's end of a wire. Its deadlines are late by a moment, as real ones are: two timers set for one instant would leave
+// to chance which is first.
+type patient struct {
+	net.Conn
+	x *wire
+}
+
+func (p patient) SetDeadline(t time.Time) error {
+	return p.Conn.SetDeadline(t.Add(p.x.l.w.travel(p.x.l.name + " deadline")))
 }
 
 // sever ends the sidecar's side for good.
@@ -78,9 +89,9 @@ func (l *link) set(change func()) {
 	change()
 }
 
-// delay is how long a message travels that begins with line.
-func (l *link) delay(direction, line string) time.Duration {
-	d := l.w.travel(l.name + direction + line)
+// delay is how long a message travels that is sent now.
+func (l *link) delay(message string) time.Duration {
+	d := l.w.travel(message)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return d + l.slow
@@ -129,7 +140,7 @@ func (x *wire) requests() {
 		x.last = string(line)
 		x.mu.Unlock()
 		x.l.w.trace("%s > %s", x.l.name, line)
-		<-time.After(x.l.delay(" > ", string(line)))
+		<-time.After(x.l.delay(x.l.name + " > " + string(line)))
 		if _, err := x.far.Write(buf[:n]); err != nil {
 			return
 		}
@@ -158,7 +169,7 @@ func (x *wire) answers() {
 		if lost {
 			continue
 		}
-		<-time.After(x.l.delay(" < ", string(line)))
+		<-time.After(x.l.delay(x.l.name + " < " + string(line)))
 		if _, err := x.near.Write(buf[:n]); err != nil {
 			return
 		}

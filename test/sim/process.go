@@ -96,7 +96,11 @@ func (w *world) start(index int) *process {
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	p.store.Start(ctx)
-	go func() { p.handler.Run(ctx); close(p.ran) }()
+	go func() {
+		<-time.After(w.travel(p.route + " runs")) // not at the instant of the store's watchers, lest chance decide who comes first
+		p.handler.Run(ctx)
+		close(p.ran)
+	}()
 	return p
 }
 

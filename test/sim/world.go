@@ -73,7 +73,7 @@ func Run(s Scenario, o Options) Result {
 	w.happen()
 	w.review()
 	w.end()
-	r := Result{Observations: w.observations, History: w.history.lines, Own: map[string]int{}}
+	r := Result{Observations: w.observations, History: w.history.sorted(), Own: map[string]int{}}
 	for _, o := range r.Observations {
 		r.Slowest = max(r.Slowest, o.End-o.Start-o.App)
 		if o.token != "" {
