@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pillion-proxy/pillion/sidecar"
@@ -12,10 +13,10 @@ import (
 // A peer that was killed leaves connections behind in the pool. The next call must learn that nobody listens any more, and not take it for
 // silence, which would have to be fenced.
 func TestCallOfAKilledPeer(t *testing.T) {
-	calls := 0
+	var calls atomic.Int32
 	var peer *httptest.Server
 	peer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if calls++; calls == 2 {
+		if calls.Add(1) == 2 {
 			_ = peer.Listener.Close()
 			panic(http.ErrAbortHandler) // the connection ends without an answer
 		}
@@ -31,7 +32,7 @@ func TestCallOfAKilledPeer(t *testing.T) {
 	if _, err := call(t.Context(), address, "/target", "proof", []byte("body")); !errors.Is(err, sidecar.ErrRefused) {
 		t.Errorf("err = %v, want ErrRefused", err)
 	}
-	if calls != 2 {
-		t.Errorf("%d calls arrived, want 2", calls)
+	if n := calls.Load(); n != 2 {
+		t.Errorf("%d calls arrived, want 2", n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +20,9 @@ type pair struct {
 	sidecars map[string]*httptest.Server
 	front    *httptest.Server
 	answer   func(w http.ResponseWriter, name string) // in place of that, when set
-	asked    []string
+
+	mu    sync.Mutex
+	asked []string
 }
 
 func newPair(t *testing.T, sticky bool) *pair {
@@ -27,7 +30,9 @@ func newPair(t *testing.T, sticky bool) *pair {
 	var backends []Sidecar
 	for _, name := range []string{"a1", "a2"} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			p.mu.Lock()
 			p.asked = append(p.asked, name)
+			p.mu.Unlock()
 			if p.answer != nil {
 				p.answer(w, name)
 				return
@@ -134,6 +139,8 @@ func TestFrontFallsBack(t *testing.T) {
 				p.sidecars[name].Close()
 			}
 			status, got := p.visit("/", idAt(t, "a1").String(), tc.body)
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			if asked := strings.Join(p.asked, " "); status != tc.status || asked != tc.asked {
 				t.Errorf("%d from %q, want %d from %q", status, asked, tc.status, tc.asked)
 			}
