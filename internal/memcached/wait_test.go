@@ -112,8 +112,13 @@ func TestLateWriteDoesNotGoBack(t *testing.T) {
 	for i := range 20 {
 		id := newID(t, "n1")
 		r := record(entry("a", `1`))
-		mustSave(t, slow, id, birth(r))
-		found := mustLoad(t, slow, id, store.Near)
+		mustSave(t, s, id, birth(r))
+		var found store.Found
+		eventually(t, "the hasty store reads", func() bool {
+			var err error
+			found, err = slow.Load(t.Context(), id, store.Near)
+			return err == nil
+		})
 		older := update(r.With(entry("a", fmt.Sprint(i+10))))
 		older.Seen = found.Seen
 		newer := update(r.With(entry("a", fmt.Sprint(i+100))))
