@@ -58,7 +58,7 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 		State: sessioncodec.Destroyed, Created: int64(id.Issued) * 1000, Accessed: time.Now().UnixMilli(),
 		Lifetime: uint32(h.opts.Lifetime.Seconds()),
 	}
-	saved, err := h.save(ctx, id, store.Write{Wait: store.Both, Refill: true,
+	write := store.Write{Wait: store.Both, Refill: true,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -67,7 +67,11 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 				owner = stored.Owner
 			}
 			return sessioncodec.Join(tomb, stored), nil
-		}})
+		}}
+	saved, err := h.save(ctx, id, write)
+	if err == nil && saved.Failed { // once more at once: a node that is up would show the session until it hears of this
+		saved, err = h.save(ctx, id, write)
+	}
 	if err != nil {
 		return nil, err
 	}

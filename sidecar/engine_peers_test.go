@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -279,6 +280,60 @@ func TestPeersDestroyIsTold(t *testing.T) {
 			if got := at.visitor().take(id).session(); got != `{}` {
 				t.Errorf("%s serves %s", at.setup.Route, got)
 			}
+		}
+	})
+}
+
+// severable is a connection that breaks when the network does.
+type severable struct {
+	net.Conn
+	isCut *atomic.Bool
+}
+
+func (s severable) Write(b []byte) (int, error) {
+	if s.isCut.Load() {
+		return 0, syscall.EPIPE
+	}
+	return s.Conn.Write(b)
+}
+
+// K11 in shared mode: the sidecar that ends a session cannot reach the node where another one reads it.
+func TestPeersBringATombstoneToAnUnreachableNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		l := &links{to: map[string]*process{}}
+		var isCut atomic.Bool
+		var p []*process
+		for _, route := range []string{"a1", "a2"} {
+			p = append(p, f.sidecar(route, func(s *setup) {
+				s.Call = l.caller(route)
+				s.ring.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					if route != "a1" || address != "n1.test:11211" {
+						return f.dialNode(ctx, network, address)
+					}
+					if isCut.Load() {
+						return nil, syscall.ECONNREFUSED
+					}
+					conn, err := f.dialNode(ctx, network, address)
+					return severable{conn, &isCut}, err
+				}
+			}))
+			l.set(func() { l.to[route] = p[len(p)-1] })
+		}
+		for _, q := range p {
+			q.SetPeers(map[string]string{"a1": "a1:80", "a2": "a2:80"})
+		}
+		v := p[0].visitor()
+		v.get(patch(`{"n":1}`))
+		for v.parsed().Node != "n1" {
+			v = p[0].visitor()
+			v.get(patch(`{"n":1}`))
+		}
+		isCut.Store(true)
+		other := p[1].visitor().take(v.id())
+		v.get(op("destroy"))
+		if got := other.session(); got != `{}` {
+			t.Errorf("a2 shows %s, which was destroyed", got)
 		}
 	})
 }

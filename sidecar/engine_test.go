@@ -144,7 +144,10 @@ func (p *process) wire(s setup, log *slog.Logger) {
 	for _, n := range p.f.nodes {
 		s.ring.Nodes = append(s.ring.Nodes, ring.Node{Name: n.name, Address: n.name + ".test:11211"})
 	}
-	s.ring.Dial, s.ring.Metrics, s.ring.Log = p.f.dialNode, p.metrics, log
+	s.ring.Metrics, s.ring.Log = p.metrics, log
+	if s.ring.Dial == nil {
+		s.ring.Dial = p.f.dialNode
+	}
 	s.ring.NewLife = func(node string) { p.NewLife(node) }
 	p.store, err = memcached.New(s.ring)
 	check()

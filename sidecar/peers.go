@@ -140,8 +140,7 @@ func (h *Handler) ask(ctx context.Context, route, call string, m message) (verdi
 // Peer answers a call of another sidecar: the HTTP engine brings it here. ok is false for what no sidecar of this fleet sent; the
 // sender learns nothing from that.
 func (h *Handler) Peer(ctx context.Context, target, proof string, body []byte) (answer []byte, ok bool) {
-	k, sticky := h.keeper.(*sticky)
-	if !sticky || len(body) > maxPeerBody || !h.hops.configured() {
+	if len(body) > maxPeerBody || !h.hops.configured() {
 		return nil, false
 	}
 	caller, ok := h.hops.verify(proof, "POST", target, digest(body))
@@ -153,7 +152,7 @@ func (h *Handler) Peer(ctx context.Context, target, proof string, body []byte) (
 	if err != nil {
 		return nil, false
 	}
-	v, reply := k.hear(ctx, target[len(PeerPath):], m)
+	v, reply := h.hear(ctx, target[len(PeerPath):], m)
 	reply.random, reply.issued = m.random, m.issued
 	b, err := h.encode(reply)
 	if err != nil {

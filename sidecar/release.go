@@ -17,11 +17,18 @@ const (
 	keptFor = 10 * time.Minute
 )
 
-// hear answers a peer's call about one session.
+// hear answers a peer's call about one session. In shared mode nobody owns it, and only the end of one is news.
+func (h *Handler) hear(ctx context.Context, call string, m message) (verdict, message) {
+	if k, sticky := h.keeper.(*sticky); sticky {
+		return k.hear(ctx, call, m)
+	}
+	return h.strange(ctx, call, m)
+}
+
 func (k *sticky) hear(ctx context.Context, call string, m message) (verdict, message) {
 	s := k.table.get(m.random)
 	if s == nil {
-		return k.strange(ctx, call, m)
+		return k.h.strange(ctx, call, m)
 	}
 	if call == callHome {
 		if st := s.now.Load(); st != nil && st.owned && k.h.trusted(time.Now()) {
@@ -43,7 +50,7 @@ func (k *sticky) hear(ctx context.Context, call string, m message) (verdict, mes
 	defer s.mu.Unlock()
 	st := s.now.Load()
 	if s.dropped || st == nil {
-		return k.strange(ctx, call, m)
+		return k.h.strange(ctx, call, m)
 	}
 	switch call {
 	case callRelease:
@@ -52,7 +59,7 @@ func (k *sticky) hear(ctx context.Context, call string, m message) (verdict, mes
 		return k.adopt(s, st, m)
 	case callTell:
 		k.table.drop(s)
-		return k.strange(ctx, call, m)
+		return k.h.strange(ctx, call, m)
 	}
 	return notMine, message{}
 }
@@ -88,11 +95,11 @@ func (k *sticky) adopt(s *session, st *state, m message) (verdict, message) {
 
 // strange answers for a session that is not in this memory. A tombstone is written to the nodes that this sidecar reaches: the teller may
 // not reach them all.
-func (k *sticky) strange(ctx context.Context, call string, m message) (verdict, message) {
+func (h *Handler) strange(ctx context.Context, call string, m message) (verdict, message) {
 	if call != callTell || m.record == nil {
 		return notMine, message{}
 	}
-	_, err := k.h.opts.Store.Save(ctx, ring.ID{Random: m.random, Issued: m.issued}, store.Write{Wait: store.Both, Refill: true,
+	_, err := h.opts.Store.Save(ctx, ring.ID{Random: m.random, Issued: m.issued}, store.Write{Wait: store.Both, Refill: true,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			return sessioncodec.Join(m.record, stored), nil
 		}})

@@ -65,7 +65,7 @@ func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
 		wait = store.First
 	}
 	saved, err := k.h.save(ctx, v.id, store.Write{
-		Join: e.join, Copies: sharedCopies, Wait: wait, Birth: v.born, Seen: v.seen, Done: k.repair(v.id, time.UnixMilli(e.now)),
+		Join: e.join, Copies: sharedCopies, Wait: wait, Birth: v.born, Seen: v.seen, Done: k.repair(v.id, time.UnixMilli(e.now), false),
 	})
 	e.end()
 	switch {
@@ -105,7 +105,7 @@ func (k *shared) refresh(ctx context.Context, id ring.ID, now time.Time) {
 	mine := *found.Record
 	mine.Accessed = max(mine.Accessed, now.UnixMilli())
 	_, err = k.h.opts.Store.Save(ctx, id, store.Write{
-		Copies: sharedCopies, Wait: store.Both, Done: k.repair(id, now),
+		Copies: sharedCopies, Wait: store.Both, Done: k.repair(id, now, true),
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			return sessioncodec.Join(&mine, stored), nil
 		},
@@ -116,11 +116,16 @@ func (k *shared) refresh(ctx context.Context, id ring.ID, now time.Time) {
 }
 
 // repair comes back to a write that a node did not take although it is up: a read would believe the older copy there once the other
-// node is lost. A node that is down needs no repair, for it comes back suspect or empty, and reads see to that.
-func (k *shared) repair(id ring.ID, now time.Time) func(store.Saved, error) {
+// node is lost, or pauses. It comes at once after a commit, for so may the next request, and then each second. A node that is down needs
+// no repair, for it comes back suspect or empty, and reads see to that.
+func (k *shared) repair(id ring.ID, now time.Time, repeated bool) func(store.Saved, error) {
 	return func(done store.Saved, err error) {
-		if err == nil && done.Failed {
-			k.h.background.again(id.Random, func(ctx context.Context) { k.refresh(ctx, id, now) })
+		if err != nil || !done.Failed {
+			return
+		}
+		refresh := func(ctx context.Context) { k.refresh(ctx, id, now) }
+		if repeated || !k.h.background.add(id.Random, refresh) {
+			k.h.background.again(id.Random, refresh)
 		}
 	}
 }
