@@ -61,8 +61,8 @@ func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
 	}
 	defer leave()
 	wait := store.Both
-	if k.h.opts.Commit == Async {
-		wait = store.First
+	if k.h.opts.Commit == Async && !e.exact {
+		wait = store.First // a lock is only as good as the answer of both copies: sidecars may differ about which node is up (K15)
 	}
 	saved, err := k.h.save(ctx, v.id, store.Write{
 		Join: e.join, Copies: sharedCopies, Wait: wait, Birth: v.born, Seen: v.seen, Done: k.repair(v.id, time.UnixMilli(e.now), false),
@@ -99,8 +99,8 @@ func (k *shared) touch(id ring.ID, now time.Time) {
 // more than the ring.
 func (k *shared) refresh(ctx context.Context, id ring.ID, now time.Time) {
 	found, err := k.h.opts.Store.Load(ctx, id, store.Everywhere)
-	if err != nil || found.Record == nil || found.Record.State == sessioncodec.Destroyed {
-		return
+	if err != nil || found.Record == nil || found.Record.State == sessioncodec.Destroyed && !found.Short {
+		return // a tombstone that a node lacks is brought there like any other record
 	}
 	mine := *found.Record
 	mine.Accessed = max(mine.Accessed, now.UnixMilli())
