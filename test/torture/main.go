@@ -15,7 +15,7 @@
 //	changed ids  answers that changed a visitor's cookie; new: to that of another session
 //	503          answers by which Pillion said that it can promise nothing; below the table by their error
 //	p50 .. slowest   milliseconds, as the visitor waits, on a machine that runs all of it at once
-//	lost with msm    what Tomcat with memcached-session-manager 2.3.2 lost in the same test
+//	lost with msm    what Tomcat with memcached-session-manager 2.3.2 lost in the same test, - where it was not tried
 //
 // Below the table stand figures of single rows, and problems: what should never be. The exit status is 1 when a row broke its promise.
 //

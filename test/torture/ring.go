@@ -59,8 +59,8 @@ func ringEmptied(t *trial) {
 	if t.renamed > counted {
 		t.problem("%d sessions were replaced, %d counted as lost", t.renamed, counted)
 	}
-	if t.sticky() && t.lost > 0 {
-		t.problem("%d changes were lost although memory had them", t.lost)
+	if t.sticky() && t.lost+t.wentBack > 0 {
+		t.problem("%d changes were lost although memory had them, %d answers went back", t.lost, t.wentBack)
 	}
 }
 
