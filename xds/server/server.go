@@ -26,6 +26,7 @@ import (
 	secretservice "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/log"
+	"github.com/envoyproxy/go-control-plane/pkg/server/config"
 	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
 	xds "github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	"google.golang.org/grpc"
@@ -44,8 +45,9 @@ type Observer interface {
 
 // Options are what New needs.
 type Options struct {
-	Group    func(*core.Node) string
-	Observer Observer
+	Group     func(*core.Node) string
+	Observer  Observer
+	NamedOnly []string // types of which a request without names asks for nothing, rather than for all
 }
 
 // Server is the serving layer. It is safe for concurrent use.
@@ -65,7 +67,7 @@ type Server struct {
 func New(ctx context.Context, opts Options) *Server {
 	s := &Server{opts: opts, ctx: ctx, current: map[string]*snapshot{}, streams: map[string]*stream{}}
 	s.cache = cache.NewSnapshotCache(false, hash(opts.Group), log.NewDefaultLogger())
-	s.handlers = xds.NewServer(ctx, s.cache, callbacks{s}, sotw.WithOrderedADS())
+	s.handlers = xds.NewServer(ctx, s.cache, callbacks{s}, sotw.WithOrderedADS(), config.DeactivateLegacyWildcardForTypes(opts.NamedOnly))
 	return s
 }
 
@@ -108,6 +110,16 @@ func (s *Server) Versions(group string) map[string]string {
 		versions[typeURL] = c.version
 	}
 	return versions
+}
+
+// Resources returns what a group was given last. It must not be changed.
+func (s *Server) Resources(group string) Resources {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current[group] == nil {
+		return nil
+	}
+	return s.current[group].given
 }
 
 // Behind counts the streams that were sent a resource and have not accepted it as it is now. Streams that never got it do not count.

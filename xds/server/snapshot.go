@@ -17,7 +17,10 @@ import (
 type Resources map[string]map[string]proto.Message
 
 // snapshot is Resources with their versions, as go-control-plane's cache wants them.
-type snapshot struct{ types map[string]*collection }
+type snapshot struct {
+	given Resources
+	types map[string]*collection
+}
 
 type collection struct {
 	version   string
@@ -28,7 +31,7 @@ type collection struct {
 var _ cache.ResourceSnapshot = (*snapshot)(nil)
 
 func newSnapshot(resources Resources) (*snapshot, error) {
-	s := &snapshot{types: map[string]*collection{}}
+	s := &snapshot{given: resources, types: map[string]*collection{}}
 	for typeURL, named := range resources {
 		c := &collection{resources: map[string]types.Resource{}, versions: map[string]string{}}
 		all := sha256.New()

@@ -138,3 +138,15 @@ func (s *Server) Streams() []Status {
 	slices.SortFunc(all, func(a, b Status) int { return cmp.Compare(a.Number, b.Number) })
 	return all
 }
+
+// Count counts the streams of a group.
+func (s *Server) Count(group string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.streams {
+		if st.Group == group {
+			n++
+		}
+	}
+	return n
+}

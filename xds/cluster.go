@@ -1,0 +1,104 @@
+package xds
+
+import (
+	"net/netip"
+
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	roundrobin "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	http "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	percent "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// fleetOf is one app and its sidecars that are served.
+type fleetOf struct {
+	name       string
+	app        App
+	sidecars   []member
+	cookie     string
+	healthPath string
+}
+
+// clusterResource is the app's cluster. Its settings:
+//
+//   - ignore_health_on_host_removal: a removed sidecar goes even while its health check passes, and comes back without a stale verdict.
+//   - panic threshold 1: health is ignored only when nobody is healthy, rather than at half of the fleet.
+//   - no_traffic_interval: Envoy's default of 60 s would leave a new app unchecked.
+//   - circuit breakers: the defaults of 1024 requests and 3 retries are an outage at the first rush.
+//   - no outlier detection: an app's own 500s must not eject the home of its sessions.
+func (f fleetOf) clusterResource() (*cluster.Cluster, error) {
+	p := packer{}
+	unlimited := wrapperspb.UInt32(manyAtOnce)
+	c := &cluster.Cluster{
+		Name:                 f.name,
+		ConnectTimeout:       durationpb.New(connectTimeout),
+		ClusterDiscoveryType: &cluster.Cluster_Type{Type: cluster.Cluster_EDS},
+		EdsClusterConfig:     &cluster.Cluster_EdsClusterConfig{EdsConfig: overADS()},
+		LoadBalancingPolicy: &cluster.LoadBalancingPolicy{Policies: []*cluster.LoadBalancingPolicy_Policy{{
+			TypedExtensionConfig: &core.TypedExtensionConfig{Name: "round_robin", TypedConfig: p.pack(&roundrobin.RoundRobin{})},
+		}}},
+		IgnoreHealthOnHostRemoval: true,
+		CommonLbConfig:            &cluster.Cluster_CommonLbConfig{HealthyPanicThreshold: &percent.Percent{Value: 1}},
+		HealthChecks: []*core.HealthCheck{{
+			Timeout: durationpb.New(healthTimeout), Interval: durationpb.New(healthInterval), NoTrafficInterval: durationpb.New(healthInterval),
+			UnhealthyThreshold: wrapperspb.UInt32(2), HealthyThreshold: wrapperspb.UInt32(1),
+			HealthChecker: &core.HealthCheck_HttpHealthCheck_{HttpHealthCheck: &core.HealthCheck_HttpHealthCheck{Path: f.healthPath}},
+		}},
+		CircuitBreakers: &cluster.CircuitBreakers{Thresholds: []*cluster.CircuitBreakers_Thresholds{{
+			MaxConnections: unlimited, MaxPendingRequests: unlimited, MaxRequests: unlimited, MaxRetries: wrapperspb.UInt32(1024),
+		}}},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{
+			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": p.pack(&http.HttpProtocolOptions{
+				CommonHttpProtocolOptions: &core.HttpProtocolOptions{IdleTimeout: durationpb.New(upstreamIdle)},
+				UpstreamProtocolOptions: &http.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &http.HttpProtocolOptions_ExplicitHttpConfig{
+					ProtocolConfig: &http.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &core.Http1ProtocolOptions{}},
+				}},
+			}),
+		},
+	}
+	if t := f.app.UpstreamTLS; t != nil {
+		c.TransportSocket = transportSocket(p.pack(t.context()))
+	}
+	return c, p.err
+}
+
+func (t *UpstreamTLS) context() *tls.UpstreamTlsContext {
+	return &tls.UpstreamTlsContext{Sni: t.Name, CommonTlsContext: &tls.CommonTlsContext{
+		ValidationContextType: &tls.CommonTlsContext_ValidationContext{ValidationContext: &tls.CertificateValidationContext{
+			TrustedCa: inline(t.ca),
+			MatchTypedSubjectAltNames: []*tls.SubjectAltNameMatcher{{
+				SanType: tls.SubjectAltNameMatcher_DNS,
+				Matcher: &matcher.StringMatcher{MatchPattern: &matcher.StringMatcher_Exact{Exact: t.Name}},
+			}},
+		}},
+	}}
+}
+
+// endpoints is the app's assignment. A draining sidecar stays in it, as DRAINING: it gets no visitor, not even its own, and its requests end.
+func (f fleetOf) endpoints() *endpoint.ClusterLoadAssignment {
+	locality := &endpoint.LocalityLbEndpoints{}
+	for _, s := range f.sidecars {
+		at := netip.MustParseAddrPort(s.Address) // the registry takes no other
+		health := core.HealthStatus_HEALTHY
+		if s.Draining {
+			health = core.HealthStatus_DRAINING
+		}
+		locality.LbEndpoints = append(locality.LbEndpoints, &endpoint.LbEndpoint{
+			HealthStatus: health,
+			HostIdentifier: &endpoint.LbEndpoint_Endpoint{Endpoint: &endpoint.Endpoint{
+				Address: socketAddress(at.Addr().String(), uint32(at.Port())),
+			}},
+		})
+	}
+	assignment := &endpoint.ClusterLoadAssignment{ClusterName: f.name}
+	if len(locality.LbEndpoints) > 0 {
+		assignment.Endpoints = []*endpoint.LocalityLbEndpoints{locality}
+	}
+	return assignment
+}

@@ -1,0 +1,103 @@
+package xds
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+
+	"github.com/pillion-proxy/pillion/internal/metrics"
+	"github.com/pillion-proxy/pillion/xds/server"
+)
+
+// publisher makes snapshots of what is known and publishes them, one at a time: what happens meanwhile is in the next one. Callbacks of
+// streams only kick it, since they run under locks of the cache.
+type publisher struct {
+	registry *registry
+	services func() *Services
+	server   *server.Server
+	metrics  *metrics.ControlPlane
+	log      *slog.Logger
+
+	kicked chan struct{}
+	failed string // the last failure, so that it is logged once
+	ready  chan struct{}
+}
+
+func (p *publisher) kick() {
+	select {
+	case p.kicked <- struct{}{}:
+	default:
+		p.metrics.Coalesced.Inc()
+	}
+}
+
+// run publishes after the hold-off, until ctx ends.
+func (p *publisher) run(ctx context.Context, holdOff time.Duration) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(holdOff):
+		close(p.ready)
+	}
+	for {
+		again := time.NewTimer(p.publish(time.Now()))
+		select {
+		case <-ctx.Done():
+		case <-p.kicked:
+		case <-again.C:
+		}
+		again.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// never is until when nothing changes by itself.
+const never = time.Hour
+
+// publish returns after what time it must be called even if nothing happens.
+func (p *publisher) publish(now time.Time) (again time.Duration) {
+	members, next := p.registry.view(now)
+	if again = never; !next.IsZero() {
+		again = next.Sub(now)
+	}
+	services := p.services()
+	fronts, err := build(services, members)
+	if err == nil {
+		err = p.server.Set(frontGroup, fronts)
+	}
+	p.report(err)
+	opaque := peersOf(members)
+	for name, ring := range services.ringsOf() {
+		opaque[name] = ring
+	}
+	drains := drainsOf(members, func(app string) bool { return err == nil && p.server.Behind(resource.EndpointType, app) == 0 })
+	for name, drain := range drains {
+		opaque[name] = drain
+	}
+	p.metrics.Draining.Set(float64(len(drains)))
+	if err := p.server.Set(sidecarGroup, server.Resources{opaqueType: opaque}); err != nil {
+		p.log.Error("what sidecars read could not be published", "error", err)
+	}
+	return again
+}
+
+// report says what could not be published, once: the last good is what fronts have.
+func (p *publisher) report(err error) {
+	switch {
+	case err == nil:
+		p.metrics.Rebuilds.WithLabelValues("ok").Inc()
+		p.failed = ""
+	case errors.Is(err, errNobody):
+	default:
+		p.metrics.Rebuilds.WithLabelValues("failed").Inc()
+		if p.failed != err.Error() {
+			p.log.Error("the new configuration of the fronts is wrong; the last good one stays", "error", err)
+		}
+		p.failed = err.Error()
+	}
+}
