@@ -93,8 +93,8 @@ func New(l net.Listener, opts Options) (*ControlPlane, error) {
 func serverOptions(secure *tls.Config) []grpc.ServerOption {
 	all := []grpc.ServerOption{
 		grpc.MaxConcurrentStreams(1 << 16),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Second, Timeout: 3 * time.Second}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveInterval - time.Second, PermitWithoutStream: true}),
 	}
 	if secure != nil {
 		all = append(all, grpc.Creds(credentials.NewTLS(secure)))

@@ -19,6 +19,8 @@ const (
 	healthTimeout         = 500 * time.Millisecond
 	defaultHealthPath     = "/.well-known/pillion/ready"
 	manyAtOnce            = 65536
+	keepaliveInterval     = 5 * time.Second // of pings on the xDS connection, both ways
+	keepaliveTimeout      = 3 * time.Second
 )
 
 // named are resources of one type by name.
