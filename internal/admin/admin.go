@@ -93,9 +93,10 @@ type Options struct {
 	Hosts     []string // names besides its own that the Host field may carry
 	Token     string   // bearer token, "" for none
 	Readiness Readiness
-	Status    Status
-	Sessions  Sessions
+	Status    Status   // nil: no /status
+	Sessions  Sessions // nil: no /session/
 	Metrics   prometheus.Gatherer
+	Pages     map[string]func() any // further pages for GET, by path
 }
 
 // New returns the handler of the admin listener.
@@ -105,16 +106,23 @@ func New(opts Options) http.Handler {
 		answer(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) { ready(w, opts.Readiness) })
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, opts.Status.Status()) })
+	if opts.Status != nil {
+		mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, opts.Status.Status()) })
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(opts.Metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	mux.HandleFunc("POST /session/show", func(w http.ResponseWriter, r *http.Request) { session(w, r, opts.Sessions.Show) })
-	mux.HandleFunc("POST /session/destroy", func(w http.ResponseWriter, r *http.Request) { session(w, r, opts.Sessions.Destroy) })
-	mux.HandleFunc("POST /session/destroy-subject", func(w http.ResponseWriter, r *http.Request) { subject(w, r, opts.Sessions) })
+	if opts.Sessions != nil {
+		mux.HandleFunc("POST /session/show", func(w http.ResponseWriter, r *http.Request) { session(w, r, opts.Sessions.Show) })
+		mux.HandleFunc("POST /session/destroy", func(w http.ResponseWriter, r *http.Request) { session(w, r, opts.Sessions.Destroy) })
+		mux.HandleFunc("POST /session/destroy-subject", func(w http.ResponseWriter, r *http.Request) { subject(w, r, opts.Sessions) })
+	}
+	for path, page := range opts.Pages {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, page()) })
+	}
 	return newGuard(opts, mux)
 }
 
