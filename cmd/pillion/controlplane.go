@@ -53,7 +53,7 @@ func newControlPlaneCommand(e env) *cobra.Command {
 	fs.StringVar(&f.cert, "tls-cert", "", "PEM `file` with the certificate for xDS")
 	fs.StringVar(&f.key, "tls-key", "", "PEM `file` with its private key")
 	fs.StringVar(&f.ca, "client-ca", "", "PEM `file` with the certificates that sign those of sidecars and fronts")
-	fs.StringVar(&f.admin, "admin", "127.0.0.1:9902", "`address` for operators: /registry, /fronts, /snapshot, probes, metrics")
+	fs.StringVar(&f.admin, "admin", "127.0.0.1:9903", "`address` for operators: /registry, /fronts, /snapshot, probes, metrics")
 	fs.StringSliceVar(&f.adminHosts, "admin-hosts", nil, "`names` besides its own that a request to the admin address may carry in Host")
 	fs.StringVar(&f.adminToken, "admin-token-file", "", "`file` with the bearer token that other machines must send to the admin address")
 	return cmd

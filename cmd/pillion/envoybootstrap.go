@@ -57,7 +57,7 @@ func newEnvoyBootstrapCommand(e env) *cobra.Command {
 	fs.StringSliceVar(&b.ControlPlanes, "control-plane", []string{"127.0.0.1:18000"}, "`address` of a control plane; give all of them")
 	fs.StringVar(&mode, "mode", mode, "xDS `protocol`: delta, or sotw (state of the world)")
 	fs.StringVar(&b.ID, "id", "", "`name` of this Envoy, by default that of the machine")
-	fs.StringVar(&b.Admin, "envoy-admin", "127.0.0.1:9903", "`address` of Envoy's own admin interface")
+	fs.StringVar(&b.Admin, "envoy-admin", "127.0.0.1:9904", "`address` of Envoy's own admin interface")
 	fs.StringVar(&b.CA, "ca", "", "PEM `file` with the certificates that sign the control plane's")
 	fs.StringVar(&b.Cert, "cert", "", "PEM `file` with this Envoy's certificate, which has the name pillion-front")
 	fs.StringVar(&b.Key, "key", "", "PEM `file` with its private key")

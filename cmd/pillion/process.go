@@ -37,7 +37,10 @@ type process struct {
 	data, admin, api       net.Listener
 	adminServer, apiServer *http.Server
 
+	fleet *fleet // nil without a control plane
+
 	appUp    atomic.Bool
+	appDown  atomic.Int32 // checks in a row that failed
 	draining atomic.Bool
 }
 
@@ -96,7 +99,8 @@ func (p *process) wireSessions(c *config.Config) error {
 		return err
 	}
 	p.engine = reverseproxy.New(served)
-	return nil
+	p.fleet, err = newFleet(p, c)
+	return err
 }
 
 func (p *process) close() {
@@ -115,8 +119,8 @@ func (p *process) warn(c *config.Config) {
 	for _, text := range c.Warnings() {
 		p.log.Warn("configuration", "warning", text)
 	}
-	if c.Sticky && len(c.Peers) == 0 {
-		p.log.Warn("peers is not set: a session that reaches another sidecar than its home is taken over unasked, so several sidecars need a sticky front")
+	if c.Sticky && len(c.Peers) == 0 && p.fleet == nil {
+		p.log.Warn("neither peers nor control_plane is set: a session that reaches another sidecar than its home is taken over unasked, so several sidecars need a sticky front")
 	}
 	p.log.Info("serving", "app", c.App, "route", p.route, "listen", p.data.Addr().String(), "admin", p.admin.Addr().String(), "sticky", c.Sticky)
 }
@@ -127,10 +131,7 @@ func (p *process) reload(change config.Change, level *slog.LevelVar) {
 		p.log.Warn("settings changed that need a restart", "keys", change.Restart)
 	}
 	c := change.New
-	nodes, err := ringNodes(c, p.host)
-	if err == nil {
-		err = p.store.SetNodes(nodes)
-	}
+	err := p.applyNodes(c)
 	if err == nil {
 		err = p.rekey(c)
 	}
@@ -178,7 +179,7 @@ func (p *process) Ready() (blocked, degraded []string) {
 			degraded = append(degraded, "node "+n.Name+" is "+string(n.State))
 		}
 	}
-	return blocked, degraded
+	return blocked, append(degraded, p.fleet.away()...)
 }
 
 // Status is what /status shows.
@@ -210,6 +211,11 @@ func (p *process) watchApp(ctx context.Context, network, address string) {
 			_ = conn.Close()
 		}
 		p.appUp.Store(err == nil)
+		if err == nil {
+			p.appDown.Store(0)
+		} else {
+			p.appDown.Add(1)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -69,6 +69,7 @@ func runSidecar(ctx context.Context, c *config.Config, args []string, e env) err
 	background.Go(func() { watcher.Run(work) })
 	background.Go(func() { onHangup(work, watcher.Reload) })
 	background.Go(func() { p.watchApp(work, c.Upstream.Network, c.Upstream.Address) })
+	background.Go(func() { p.fleet.run(work) })
 	defer background.Wait()
 	defer stop()
 
@@ -133,6 +134,7 @@ func (p *process) drain(linger time.Duration) {
 	p.draining.Store(true)
 	p.log.Info("draining")
 	p.engine.Drain()
+	p.fleet.leave()
 	time.Sleep(linger)
 	ctx, cancel := context.WithTimeout(context.Background(), flushWithin)
 	defer cancel()

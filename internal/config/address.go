@@ -61,6 +61,21 @@ func loopbackOnly(at func(*Config) *string) binding {
 	}))
 }
 
+// addresses reads addresses to connect to.
+func addresses(at func(*Config) *[]string) binding {
+	return bind("addresses", list, at, each(func(text string) (string, error) { return text, dialable(text, text) }))
+}
+
+// endpoint reads an address that is told to others, who resolve no names.
+func endpoint(at func(*Config) *string) binding {
+	return bind("address", one, at, single(func(text string) (string, error) {
+		if addr, err := netip.ParseAddrPort(text); err != nil || addr.Port() == 0 || addr.Addr().IsUnspecified() {
+			return "", fmt.Errorf("%q is not IP:PORT", text)
+		}
+		return text, nil
+	}))
+}
+
 // Node is one memcached.
 type Node struct {
 	Name    string

@@ -23,6 +23,7 @@ func (l *loader) check() {
 	l.checkSession()
 	l.checkRing()
 	l.checkTrust()
+	l.checkControlPlane()
 }
 
 func (l *loader) missing(name string) {
@@ -109,6 +110,8 @@ func (l *loader) checkTrust() {
 	l.verify(err, "tls.cert", "tls.key", "tls.client_ca")
 	_, err = c.Ring.TLS.Client()
 	l.verify(err, "ring.tls.cert", "ring.tls.key", "ring.tls.ca")
+	_, err = c.ControlPlaneTLS.Client()
+	l.verify(err, "control_plane_tls.cert", "control_plane_tls.key", "control_plane_tls.ca")
 	_, _, err = c.Ring.Auth()
 	l.verify(err, "ring.auth_file")
 	_, err = c.AdminToken()
@@ -119,6 +122,13 @@ func (l *loader) checkTrust() {
 	}
 	l.rule(len(c.Peers) > 0 && len(c.Keys) == 0, "needs keys, by which sidecars know each other; pillion config key FILE makes one", "peers", "keys")
 	l.rule(len(ids) < len(c.Keys), "two entries hold the same key: a new id needs a new key", "keys")
+}
+
+func (l *loader) checkControlPlane() {
+	for _, k := range []string{"control_plane_tls.ca", "control_plane_tls.cert", "control_plane_tls.key", "advertise"} {
+		_, given := l.config.settings[k]
+		l.rule(given && len(l.config.ControlPlane) == 0, "is used with control_plane only", k, "control_plane")
+	}
 }
 
 // verify reports err at the first of the keys that is set.

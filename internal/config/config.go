@@ -52,6 +52,9 @@ type Config struct {
 	MemoryLimit     Memory
 	Keys            []Key // the one that seals first
 	Peers           []Peer
+	ControlPlane    []string
+	ControlPlaneTLS ClientTLS
+	Advertise       string // "": the local address of the connection to the control plane, and the port that was got
 	AppAuth         AppAuth
 	API             API
 	DrainLinger     time.Duration
@@ -73,7 +76,7 @@ type Ring struct {
 	UnknownFor time.Duration
 	Isolated   Isolated
 	AuthFile   File
-	TLS        RingTLS
+	TLS        ClientTLS
 }
 
 // Session is what a session may be, and its cookie.

@@ -20,6 +20,7 @@ var sections = []section{
 	{"Ring", ringKeys},
 	{"Session and cookie", sessionKeys},
 	{"Commits and locks", commitKeys},
+	{"Control plane", controlPlaneKeys},
 	{"Keys and trust", trustKeys},
 	{"Limits, memory, log", limitKeys},
 }
@@ -124,6 +125,19 @@ var commitKeys = []key{
 		boolean(func(c *Config) *bool { return &c.Strict })},
 	{"compression", "auto", "how new blobs are compressed: auto, none, snappy or zstd; all are read", "",
 		choice(func(c *Config) *Compression { return &c.Compression }, CompressionAuto, CompressionNone, CompressionSnappy, CompressionZstd)},
+}
+
+var controlPlaneKeys = []key{
+	{"control_plane", "", "addresses of the control planes, all of them: this sidecar registers with each, and takes its peers and, where they have one, its ring from them", "10.100.0.5:18000",
+		addresses(func(c *Config) *[]string { return &c.ControlPlane })},
+	{"control_plane_tls.ca", "", "PEM certificates that sign the control planes'; with it or the next two they are spoken to over TLS", "/etc/pillion/xds-ca.pem",
+		file(func(c *Config) *File { return &c.ControlPlaneTLS.CA })},
+	{"control_plane_tls.cert", "", "PEM certificate shown to the control planes, with the name ROUTE.APP or *.APP", "/etc/pillion/xds.pem",
+		file(func(c *Config) *File { return &c.ControlPlaneTLS.Cert })},
+	{"control_plane_tls.key", "", "its private key", "/etc/pillion/xds.key",
+		file(func(c *Config) *File { return &c.ControlPlaneTLS.Key })},
+	{"advertise", "", "IP:PORT where fronts and other sidecars reach this one; by default the local address of the connection to the control plane, and the data port", "10.100.0.20:8080",
+		endpoint(func(c *Config) *string { return &c.Advertise })},
 }
 
 var trustKeys = []key{

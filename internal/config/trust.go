@@ -11,8 +11,8 @@ import (
 // TLS is the certificate for visitors.
 type TLS struct{ Cert, Key, ClientCA File }
 
-// RingTLS is how nodes are trusted, and what they are shown.
-type RingTLS struct{ CA, Cert, Key File }
+// ClientTLS is how those that we connect to are trusted, and what they are shown.
+type ClientTLS struct{ CA, Cert, Key File }
 
 // Server returns the settings of the data port, nil for plain TCP.
 func (t TLS) Server() (*tls.Config, error) {
@@ -34,8 +34,11 @@ func (t TLS) Server() (*tls.Config, error) {
 	return c, err
 }
 
-// Client returns the settings for tls: nodes; the name to verify is the address's.
-func (t RingTLS) Client() (*tls.Config, error) {
+// Given tells whether anything of it is set.
+func (t ClientTLS) Given() bool { return t.CA.Path != "" || t.Cert.Path != "" || t.Key.Path != "" }
+
+// Client returns the settings for a connection; the name to verify is the address's.
+func (t ClientTLS) Client() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	var err error
 	if t.CA.Path != "" {
