@@ -99,12 +99,13 @@ func connectionManager() (*hcm.HttpConnectionManager, error) {
 		UseRemoteAddress:             wrapperspb.Bool(true),
 		NormalizePath:                wrapperspb.Bool(true),
 		PathWithEscapedSlashesAction: hcm.HttpConnectionManager_KEEP_UNCHANGED,
+		ServerHeaderTransformation:   hcm.HttpConnectionManager_PASS_THROUGH,
 		RequestHeadersTimeout:        durationpb.New(requestHeadersTimeout),
 		CommonHttpProtocolOptions:    &core.HttpProtocolOptions{IdleTimeout: durationpb.New(downstreamIdle)},
 		HttpFilters: []*hcm.HttpFilter{
 			filter("compressor", compression(p.pack(&gzip.Gzip{}))),
 			filter(luaFilter, &lua.Lua{DefaultSourceCode: &core.DataSource{Specifier: &core.DataSource_InlineString{InlineString: stickyLua}}}),
-			filter("router", &router.Router{}),
+			filter("router", &router.Router{SuppressEnvoyHeaders: true}),
 		},
 		AccessLog: []*accesslog.AccessLog{{
 			Name:       "stdout",

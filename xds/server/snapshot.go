@@ -40,16 +40,14 @@ func newSnapshot(resources Resources) (*snapshot, error) {
 			if err != nil {
 				return nil, fmt.Errorf("server: %s %q: %w", typeURL, name, err)
 			}
-			c.resources[name], c.versions[name] = named[name], short(sha256.Sum256(bytes))
+			c.resources[name], c.versions[name] = named[name], cache.HashResource(bytes) // as delta responses have it
 			fmt.Fprintf(all, "%q %s\n", name, c.versions[name])
 		}
-		c.version = short([sha256.Size]byte(all.Sum(nil)))
+		c.version = hex.EncodeToString(all.Sum(nil)[:8])
 		s.types[typeURL] = c
 	}
 	return s, nil
 }
-
-func short(sum [sha256.Size]byte) string { return hex.EncodeToString(sum[:8]) }
 
 // version is that of one resource, "" when there is none. It works on nil.
 func (s *snapshot) version(typeURL, name string) string {
