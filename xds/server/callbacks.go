@@ -69,6 +69,9 @@ func (c callbacks) OnStreamRequest(n int64, req *discovery.DiscoveryRequest) err
 	if err := c.request(id, req.GetNode(), req.GetTypeUrl(), req.GetResourceNames()); err != nil {
 		return err
 	}
+	if len(req.GetResourceNames()) == 0 && slices.Contains(c.opts.NamedOnly, req.GetTypeUrl()) {
+		return status.Error(codes.InvalidArgument, "name the resources: "+req.GetTypeUrl()+" is not given as a whole") // the cache would give all
+	}
 	if names := req.GetResourceNames(); len(names) > 0 {
 		c.forget(id, req.GetTypeUrl(), func(name string) bool { return !slices.Contains(names, name) })
 	}

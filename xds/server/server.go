@@ -47,7 +47,7 @@ type Observer interface {
 type Options struct {
 	Group     func(*core.Node) string
 	Observer  Observer
-	NamedOnly []string // types of which a request without names asks for nothing, rather than for all
+	NamedOnly []string // types of which a client gets what it names, and never all
 }
 
 // Server is the serving layer. It is safe for concurrent use.
