@@ -69,8 +69,8 @@ func (c callbacks) OnStreamRequest(n int64, req *discovery.DiscoveryRequest) err
 	if err := c.request(id, req.GetNode(), req.GetTypeUrl(), req.GetResourceNames()); err != nil {
 		return err
 	}
-	if len(req.GetResourceNames()) == 0 && slices.Contains(c.opts.NamedOnly, req.GetTypeUrl()) {
-		return status.Error(codes.InvalidArgument, "name the resources: "+req.GetTypeUrl()+" is not given as a whole") // the cache would give all
+	if len(req.GetResourceNames()) == 0 && c.namedOnly(req.GetTypeUrl()) { // the cache would give all
+		return errNamed
 	}
 	if names := req.GetResourceNames(); len(names) > 0 {
 		c.forget(id, req.GetTypeUrl(), func(name string) bool { return !slices.Contains(names, name) })
@@ -101,6 +101,10 @@ func (c callbacks) OnStreamDeltaRequest(n int64, req *discovery.DeltaDiscoveryRe
 	return nil
 }
 
+var errNamed = status.Error(codes.InvalidArgument, "name the resources: this type is not given as a whole")
+
+func (c callbacks) namedOnly(typeURL string) bool { return slices.Contains(c.opts.NamedOnly, typeURL) }
+
 // request lets the observer judge, once the stream has a group.
 func (c callbacks) request(id string, node *core.Node, typeURL string, names []string) error {
 	c.mu.Lock()
@@ -115,6 +119,9 @@ func (c callbacks) request(id string, node *core.Node, typeURL string, names []s
 	}
 	seen := st.Stream
 	c.mu.Unlock()
+	if c.namedOnly(typeURL) && slices.Contains(names, "*") {
+		return errNamed
+	}
 	if seen.Group == "" {
 		return status.Error(codes.InvalidArgument, "the first request of a stream must say which node it is from")
 	}
