@@ -105,13 +105,10 @@ func (b Bootstrap) tls() *tls.UpstreamTlsContext {
 	file := func(path string) *core.DataSource {
 		return &core.DataSource{Specifier: &core.DataSource_Filename{Filename: path}}
 	}
-	return &tls.UpstreamTlsContext{Sni: b.ServerName, AutoSniSanValidation: b.ServerName != "", CommonTlsContext: &tls.CommonTlsContext{
-		AlpnProtocols:   []string{"h2"},
-		TlsCertificates: []*tls.TlsCertificate{{CertificateChain: file(b.Cert), PrivateKey: file(b.Key)}},
-		ValidationContextType: &tls.CommonTlsContext_ValidationContext{ValidationContext: &tls.CertificateValidationContext{
-			TrustedCa: file(b.CA),
-		}},
-	}}
+	context := verify(b.ServerName, file(b.CA))
+	context.CommonTlsContext.AlpnProtocols = []string{"h2"}
+	context.CommonTlsContext.TlsCertificates = []*tls.TlsCertificate{{CertificateChain: file(b.Cert), PrivateKey: file(b.Key)}}
+	return context
 }
 
 func addressOf(target string) (*core.Address, error) {

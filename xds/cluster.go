@@ -1,15 +1,15 @@
 package xds
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	roundrobin "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
-	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	http "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
-	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	percent "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -32,6 +32,8 @@ type fleetOf struct {
 //   - no_traffic_interval: Envoy's default of 60 s would leave a new app unchecked.
 //   - circuit breakers: the defaults of 1024 requests and 3 retries are an outage at the first rush.
 //   - no outlier detection: an app's own 500s must not eject the home of its sessions.
+//   - the assignment is named after the cluster's content. Envoy holds a changed cluster back until it gets an assignment for it; one that
+//     did not change itself would not be sent again, and after 15 s the cluster would start empty.
 func (f fleetOf) clusterResource() (*cluster.Cluster, error) {
 	p := packer{}
 	unlimited := wrapperspb.UInt32(manyAtOnce)
@@ -63,25 +65,15 @@ func (f fleetOf) clusterResource() (*cluster.Cluster, error) {
 		},
 	}
 	if t := f.app.UpstreamTLS; t != nil {
-		c.TransportSocket = transportSocket(p.pack(t.context()))
+		c.TransportSocket = transportSocket(p.pack(verify(t.Name, inline(t.ca))))
 	}
+	sum := sha256.Sum256(p.pack(c).GetValue())
+	c.EdsClusterConfig.ServiceName = f.name + "/" + hex.EncodeToString(sum[:4])
 	return c, p.err
 }
 
-func (t *UpstreamTLS) context() *tls.UpstreamTlsContext {
-	return &tls.UpstreamTlsContext{Sni: t.Name, CommonTlsContext: &tls.CommonTlsContext{
-		ValidationContextType: &tls.CommonTlsContext_ValidationContext{ValidationContext: &tls.CertificateValidationContext{
-			TrustedCa: inline(t.ca),
-			MatchTypedSubjectAltNames: []*tls.SubjectAltNameMatcher{{
-				SanType: tls.SubjectAltNameMatcher_DNS,
-				Matcher: &matcher.StringMatcher{MatchPattern: &matcher.StringMatcher_Exact{Exact: t.Name}},
-			}},
-		}},
-	}}
-}
-
 // endpoints is the app's assignment. A draining sidecar stays in it, as DRAINING: it gets no visitor, not even its own, and its requests end.
-func (f fleetOf) endpoints() *endpoint.ClusterLoadAssignment {
+func (f fleetOf) endpoints(name string) *endpoint.ClusterLoadAssignment {
 	locality := &endpoint.LocalityLbEndpoints{}
 	for _, s := range f.sidecars {
 		at := netip.MustParseAddrPort(s.Address) // the registry takes no other
@@ -96,7 +88,7 @@ func (f fleetOf) endpoints() *endpoint.ClusterLoadAssignment {
 			}},
 		})
 	}
-	assignment := &endpoint.ClusterLoadAssignment{ClusterName: f.name}
+	assignment := &endpoint.ClusterLoadAssignment{ClusterName: name}
 	if len(locality.LbEndpoints) > 0 {
 		assignment.Endpoints = []*endpoint.LocalityLbEndpoints{locality}
 	}

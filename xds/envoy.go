@@ -1,9 +1,12 @@
 package xds
 
 import (
+	"net/netip"
 	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -50,6 +53,22 @@ func socketAddress(ip string, port uint32) *core.Address {
 
 func inline(content []byte) *core.DataSource {
 	return &core.DataSource{Specifier: &core.DataSource_InlineBytes{InlineBytes: content}}
+}
+
+// verify is TLS to a server that has a certificate for name, a host name or an address.
+func verify(name string, ca *core.DataSource) *tls.UpstreamTlsContext {
+	kind, sni := tls.SubjectAltNameMatcher_DNS, name
+	if _, err := netip.ParseAddr(name); err == nil {
+		kind, sni = tls.SubjectAltNameMatcher_IP_ADDRESS, "" // RFC 6066, section 3: no literal addresses
+	}
+	return &tls.UpstreamTlsContext{Sni: sni, CommonTlsContext: &tls.CommonTlsContext{
+		ValidationContextType: &tls.CommonTlsContext_ValidationContext{ValidationContext: &tls.CertificateValidationContext{
+			TrustedCa: ca,
+			MatchTypedSubjectAltNames: []*tls.SubjectAltNameMatcher{{
+				SanType: kind, Matcher: &matcher.StringMatcher{MatchPattern: &matcher.StringMatcher_Exact{Exact: name}},
+			}},
+		}},
+	}}
 }
 
 func transportSocket(config *anypb.Any) *core.TransportSocket {

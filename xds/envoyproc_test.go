@@ -59,7 +59,8 @@ func startEnvoy(t *testing.T, b Bootstrap) *envoy {
 		_ = cmd.Process.Kill()
 		<-exited
 		if t.Failed() {
-			t.Logf("envoy:\n%s", e.log)
+			log := e.log.String()
+			t.Logf("envoy:\n%s", log[max(0, len(log)-4000):])
 		}
 	})
 	eventually(t, "envoy is live", func() bool { return e.get("/ready") == "LIVE\n" })

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
 	"github.com/pillion-proxy/pillion/internal/metrics"
@@ -56,6 +57,9 @@ func (p *publisher) run(ctx context.Context, holdOff time.Duration) {
 	}
 }
 
+// drainLook is how often it is looked whether a front that has just come has all: that it wants nothing is no event.
+const drainLook = 250 * time.Millisecond
+
 // never is until when nothing changes by itself.
 const never = time.Hour
 
@@ -75,15 +79,24 @@ func (p *publisher) publish(now time.Time) (again time.Duration) {
 	for name, ring := range services.ringsOf() {
 		opaque[name] = ring
 	}
-	drains := drainsOf(members, func(app string) bool { return err == nil && p.server.Behind(resource.EndpointType, app) == 0 })
+	drains := drainsOf(members, func(app string) bool { return err == nil && p.everybodyHas(fronts, app) })
 	for name, drain := range drains {
 		opaque[name] = drain
 	}
 	p.metrics.Draining.Set(float64(len(drains)))
+	if len(drains) > 0 {
+		again = min(again, drainLook)
+	}
 	if err := p.server.Set(sidecarGroup, server.Resources{opaqueType: opaque}); err != nil {
 		p.log.Error("what sidecars read could not be published", "error", err)
 	}
 	return again
+}
+
+// everybodyHas tells whether each front that knows the app has accepted its assignment.
+func (p *publisher) everybodyHas(fronts server.Resources, app string) bool {
+	c, served := fronts[resource.ClusterType][app].(*cluster.Cluster)
+	return !served || p.server.Behind(resource.ClusterType, app)+p.server.Behind(resource.EndpointType, c.GetEdsClusterConfig().GetServiceName()) == 0
 }
 
 // report says what could not be published, once: the last good is what fronts have.

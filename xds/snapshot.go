@@ -33,7 +33,8 @@ func build(s *Services, members []member) (server.Resources, error) {
 		if err != nil {
 			return nil, err
 		}
-		clusters[f.name], assignments[f.name] = c, f.endpoints()
+		name := c.GetEdsClusterConfig().GetServiceName()
+		clusters[f.name], assignments[name] = c, f.endpoints(name)
 	}
 	routes, err := routeConfiguration(fleets)
 	if err != nil {

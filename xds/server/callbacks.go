@@ -62,8 +62,8 @@ func (c callbacks) closed(id string) {
 	}
 }
 
-// OnStreamRequest parks a rejected version (the NACK guard): the cache takes what the client names as its version for what it has, and
-// would send the newest again at once.
+// OnStreamRequest parks what was answered. The cache takes what the client names as its version for what it has, and sends the newest
+// again when that differs: to a client that rejected it, and to an Envoy that dropped its last route and now ignores routes.
 func (c callbacks) OnStreamRequest(n int64, req *discovery.DiscoveryRequest) error {
 	id := sotwID(n)
 	if err := c.request(id, req.GetNode(), req.GetTypeUrl(), req.GetResourceNames()); err != nil {
@@ -75,11 +75,8 @@ func (c callbacks) OnStreamRequest(n int64, req *discovery.DiscoveryRequest) err
 	if names := req.GetResourceNames(); len(names) > 0 {
 		c.forget(id, req.GetTypeUrl(), func(name string) bool { return !slices.Contains(names, name) })
 	}
-	c.settle(id, req.GetTypeUrl(), req.GetResponseNonce(), req.GetErrorDetail().GetMessage(), req.GetErrorDetail() != nil)
-	if req.GetErrorDetail() != nil {
-		c.mu.Lock()
-		req.VersionInfo = c.streams[id].account(req.GetTypeUrl()).Sent
-		c.mu.Unlock()
+	if answered, ok := c.settle(id, req.GetTypeUrl(), req.GetResponseNonce(), req.GetErrorDetail().GetMessage(), req.GetErrorDetail() != nil); ok {
+		req.VersionInfo = answered
 	}
 	return nil
 }
@@ -95,6 +92,11 @@ func (c callbacks) OnStreamDeltaRequest(n int64, req *discovery.DeltaDiscoveryRe
 		return err
 	}
 	c.settle(id, req.GetTypeUrl(), req.GetResponseNonce(), req.GetErrorDetail().GetMessage(), req.GetErrorDetail() != nil)
+	if versions := req.GetInitialResourceVersions(); len(versions) > 0 {
+		c.mu.Lock()
+		c.streams[id].account(req.GetTypeUrl()).brings(versions)
+		c.mu.Unlock()
+	}
 	if gone := req.GetResourceNamesUnsubscribe(); len(gone) > 0 {
 		c.forget(id, req.GetTypeUrl(), func(name string) bool { return slices.Contains(gone, name) })
 	}
@@ -128,9 +130,10 @@ func (c callbacks) request(id string, node *core.Node, typeURL string, names []s
 	return c.opts.Observer.Request(seen, node, typeURL, names)
 }
 
-func (c callbacks) settle(id, typeURL, nonce, problem string, rejected bool) {
+// settle returns the version that was answered; ok is false when none was.
+func (c callbacks) settle(id, typeURL, nonce, problem string, rejected bool) (version string, ok bool) {
 	if nonce == "" {
-		return
+		return "", false
 	}
 	if rejected && problem == "" {
 		problem = "rejected without a reason"
@@ -143,6 +146,12 @@ func (c callbacks) settle(id, typeURL, nonce, problem string, rejected bool) {
 	if ok {
 		c.opts.Observer.Answered(seen, said)
 	}
+	return said.Version, ok
+}
+
+// wanted: a request without names is for all.
+func wanted(req *discovery.DiscoveryRequest, name string) bool {
+	return len(req.GetResourceNames()) == 0 || slices.Contains(req.GetResourceNames(), name)
 }
 
 func (c callbacks) forget(id, typeURL string, unwanted func(string) bool) {
@@ -160,7 +169,7 @@ func (c callbacks) OnStreamResponse(_ context.Context, n int64, req *discovery.D
 	sent := &answer{version: resp.GetVersionInfo(), at: time.Now(), names: map[string]string{}, whole: true}
 	current := c.current[st.Group]
 	for name := range current.GetVersionMap(resp.GetTypeUrl()) {
-		if names := req.GetResourceNames(); len(names) > 0 && !slices.Contains(names, name) {
+		if !wanted(req, name) {
 			continue
 		}
 		if current.GetVersion(resp.GetTypeUrl()) == sent.version {

@@ -5,8 +5,8 @@
 //   - Every node of a group gets the resources of that group; Set replaces all of them. Nothing is sent before the first Set.
 //   - Versions are hashes of content, for each resource and each type. What did not change is not sent again, and two servers, or one
 //     before and after a restart, name the same content alike.
-//   - A rejected answer (NACK) is parked: the same content is never offered twice to one stream. Without this a state-of-the-world client
-//     that rejects an update is sent it again 24,000 times a second.
+//   - What a client answered is parked: the same content is never offered twice to one stream. Without this a state-of-the-world client
+//     that rejects an update (NACK), or ignores it, is sent it again 24,000 times a second.
 //   - A subscription to a type or name that is not there is answered when it is there.
 //
 // It stands on go-control-plane's servers and cache, whose cache runs with ads=false: with true, it silently starves clients that ask for
@@ -16,6 +16,7 @@ package server
 import (
 	"context"
 	"sync"
+	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	clusterservice "github.com/envoyproxy/go-control-plane/envoy/service/cluster/v3"
@@ -122,18 +123,21 @@ func (s *Server) Resources(group string) Resources {
 	return s.current[group].given
 }
 
-// Behind counts the streams that were sent a resource and have not accepted it as it is now. Streams that never got it do not count.
+// settleTime is how long a stream may take until it asks for what it wants. A client may come with what another server told it.
+const settleTime = time.Second
+
+// Behind counts the streams that have not accepted a resource as it is now. A stream that has not asked for it counts while it is young.
 func (s *Server) Behind(typeURL, name string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
 	for _, st := range s.streams {
-		t := st.types[typeURL]
-		if t == nil {
+		current := s.current[st.Group].version(typeURL, name)
+		if current == "" {
 			continue
 		}
-		current := s.current[st.Group].version(typeURL, name)
-		if sent, was := t.sent[name]; was && (sent != current || t.acked[name] != current) {
+		sent, acked, asked := st.has(typeURL, name)
+		if asked && (sent != current || acked != current) || !asked && time.Since(st.Since) < settleTime {
 			n++
 		}
 	}

@@ -164,12 +164,18 @@ func (b base) silent() {
 
 func (b base) nothing() {
 	b.t.Helper()
+	if r, ok := b.within(quiet); ok {
+		b.t.Fatalf("got %+v, want nothing", r)
+	}
+}
+
+// within returns a response that comes in that time.
+func (b base) within(d time.Duration) (response, bool) {
 	select {
 	case r, ok := <-b.in:
-		if ok {
-			b.t.Fatalf("got %+v, want nothing", r)
-		}
-	case <-time.After(quiet):
+		return r, ok
+	case <-time.After(d):
+		return response{}, false
 	}
 }
 
@@ -232,7 +238,8 @@ func (s *sotw) answer(r response, problem string) {
 
 type delta struct {
 	base
-	stream discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
+	stream   discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
+	versions chan string // of each resource
 }
 
 func newDelta(t *testing.T, c discovery.AggregatedDiscoveryServiceClient) client {
@@ -241,14 +248,16 @@ func newDelta(t *testing.T, c discovery.AggregatedDiscoveryServiceClient) client
 	if err != nil {
 		t.Fatal(err)
 	}
+	versions := make(chan string, 64)
 	in := pump(t, s, func(r *discovery.DeltaDiscoveryResponse) response {
 		converted := response{typeURL: r.GetTypeUrl(), nonce: r.GetNonce(), version: r.GetSystemVersionInfo(), removed: r.GetRemovedResources()}
 		for _, res := range r.GetResources() {
 			converted.names = append(converted.names, res.GetName())
+			versions <- res.GetVersion()
 		}
 		return converted
 	})
-	return &delta{base{t, in, cancel}, s}
+	return &delta{base{t, in, cancel}, s, versions}
 }
 
 func (d *delta) ask(typeURL string, names ...string) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -139,13 +140,15 @@ func TestBehind(t *testing.T) {
 			t.Fatalf("%d behind without streams", n)
 		}
 		one, other := open(), open()
+		young := s.Behind(resource.EndpointType, "a")
 		one.ask(resource.EndpointType, "a")
 		first := one.next()
 		other.ask(resource.EndpointType, "b")
 		other.answer(other.next(), "")
-		if n := s.Behind(resource.EndpointType, "a"); n != 1 {
-			t.Fatalf("%d behind before the ACK", n)
+		if n := s.Behind(resource.EndpointType, "a"); young != 0 || n != 2 {
+			t.Fatalf("%d behind; want the one before its ACK, and the one that may still ask for it", n)
 		}
+		eventually(t, "the other has not asked for it", func() bool { return s.Behind(resource.EndpointType, "a") == 1 })
 		one.answer(first, "")
 		eventually(t, "nobody is behind", func() bool { return s.Behind(resource.EndpointType, "a") == 0 })
 		set(t, s, at("2"))
@@ -186,5 +189,50 @@ func TestTwoServersSayTheSame(t *testing.T) {
 	set(t, two, clusters("b", "a"))
 	if a, b := one.Versions("front"), two.Versions("front"); a[resource.ClusterType] == "" || a[resource.ClusterType] != b[resource.ClusterType] {
 		t.Errorf("versions %v and %v", a, b)
+	}
+}
+
+// An Envoy that drops its last listener asks for no route any more, and ignores those that come. It must not be sent them for ever.
+func TestIgnoringClientIsNotSentTheSameForEver(t *testing.T) {
+	s, _, c := start(t)
+	set(t, s, clusters("a"))
+	e := newSotw(t, c).(*sotw)
+	e.ask(resource.ClusterType, "a")
+	last := e.next()
+	e.answer(last, "")
+	for range 3 {
+		set(t, s, slow(clusters("a"), "a", time.Duration(len(last.nonce))*time.Second))
+		e.asked[resource.ClusterType], e.acked[resource.ClusterType] = nil, ""
+		for n := 0; ; n++ {
+			_ = e.stream.Send(&discovery.DiscoveryRequest{TypeUrl: resource.ClusterType, ResponseNonce: last.nonce})
+			r, more := e.within(quiet)
+			if !more {
+				break
+			}
+			if last = r; n > 3 {
+				t.Fatal("it is sent the same again and again")
+			}
+		}
+	}
+}
+
+// A delta client that comes back with what it has is not sent it again, and is not behind.
+func TestComingBack(t *testing.T) {
+	s, _, c := start(t)
+	set(t, s, clusters("a"))
+	first := newDelta(t, c).(*delta)
+	var version string
+	first.ask(resource.ClusterType, "a")
+	select {
+	case <-time.After(within):
+	case version = <-first.versions:
+	}
+	first.close()
+	again := newDelta(t, c).(*delta)
+	_ = again.stream.Send(&discovery.DeltaDiscoveryRequest{Node: node, TypeUrl: resource.ClusterType, ResourceNamesSubscribe: []string{"a"},
+		InitialResourceVersions: map[string]string{"a": version}})
+	again.silent()
+	if n := s.Behind(resource.ClusterType, "a"); n != 0 {
+		t.Errorf("%d behind", n)
 	}
 }

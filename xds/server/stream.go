@@ -77,6 +77,22 @@ func (s *stream) account(typeURL string) *account {
 	return a
 }
 
+// has returns the versions of a resource that were sent and accepted; asked is false when it never was sent.
+func (s *stream) has(typeURL, name string) (sent, acked string, asked bool) {
+	a := s.types[typeURL]
+	if a == nil {
+		return "", "", false
+	}
+	sent, asked = a.sent[name]
+	return sent, a.acked[name], asked
+}
+
+// brings notes what a client already has when it subscribes, from an earlier stream.
+func (a *account) brings(versions map[string]string) {
+	maps.Copy(a.sent, versions)
+	maps.Copy(a.acked, versions)
+}
+
 func (a *account) send(nonce string, sent *answer) {
 	a.open[nonce] = sent
 	a.Sent = sent.version
