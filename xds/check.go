@@ -54,7 +54,7 @@ func (m *mistakes) checkApp(at string, app App) {
 		m.add(!hostName.MatchString(host), "%s.hosts: %q is neither a lower-case host name without port, nor *.NAME, nor *", at, host)
 	}
 	m.add(!strings.HasPrefix(app.Prefix, "/") || strings.ContainsAny(app.Prefix, "?# "), "%s.prefix: %q is no path", at, app.Prefix)
-	m.add(app.Prefix != "/" && strings.HasSuffix(app.Prefix, "/"), "%s.prefix: write %q without the last /", at, app.Prefix)
+	m.add(app.Prefix != "/" && strings.HasSuffix(app.Prefix, "/"), "%s.prefix: write %q, without the last /", at, strings.TrimRight(app.Prefix, "/"))
 	m.add(app.Space != "" && !appName.MatchString(app.Space), "%s.space: 1 to 32 of a-z, 0-9 and _", at)
 	m.add(app.Retries != nil && (*app.Retries < 0 || *app.Retries > 10), "%s.retries: write 0 to 10", at)
 	if t := app.UpstreamTLS; t != nil {
