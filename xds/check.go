@@ -131,7 +131,7 @@ func (s *Services) conflicts(all []member) error {
 		}
 	}
 	if !s.given && len(apps) > 1 {
-		m.add(true, "apps %s register, and without a services file only one can be served: write one (--services)", strings.Join(slices.Sorted(maps.Keys(apps)), " and "))
+		m = mistakes{fmt.Sprintf("apps %s register, and without a services file only one can be served: write one (--services)", strings.Join(slices.Sorted(maps.Keys(apps)), " and "))}
 	}
 	if len(m) == 0 {
 		return nil
