@@ -20,6 +20,8 @@ var mayImport = map[string][]string{
 	"cmd/pillion": {"all"},
 
 	"sidecar":               {"internal/head", "internal/metrics", "internal/ring", "internal/store", "sessioncodec"},
+	"xds":                   {"internal/metrics", "xds/server"},
+	"xds/server":            {},
 	"internal/memcached":    {"internal/metrics", "internal/ring", "internal/store", "sessioncodec"},
 	"internal/reverseproxy": {"internal/head"},
 	"internal/admin":        {"internal/loopback"},
@@ -54,6 +56,8 @@ var onlyIn = []struct {
 	{"github.com/spf13/cobra", []string{"cmd/pillion"}, "the command tree is wiring"},
 	{"github.com/klauspost/compress", []string{"sessioncodec"}, "compression is part of the format"},
 	{"github.com/go-json-experiment/json", []string{"sessioncodec"}, "session JSON is read in one place"},
+	{"github.com/envoyproxy/go-control-plane", []string{"xds", "xds/server"}, "xDS is one adapter; a sidecar sees xds.Client"},
+	{"google.golang.org/grpc", []string{"xds", "xds/server"}, "xDS is the only gRPC"},
 	{"net/http/httputil", []string{"internal/reverseproxy", "internal/demo"}, "the engine is an adapter; the session engine knows heads only"},
 	{"testing", []string{"internal/memcachedtest/memtest"}, "a product binary carries no test flags"},
 }
