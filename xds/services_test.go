@@ -119,3 +119,13 @@ func TestConflicts(t *testing.T) {
 		}
 	}
 }
+
+func TestExampleLoads(t *testing.T) {
+	s, err := LoadServices("../examples/envoy/services.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := build(s, nil); err != nil {
+		t.Error(err)
+	}
+}

@@ -8,9 +8,10 @@ import (
 
 var (
 	settingRow = regexp.MustCompile("(?m)^\\| `([a-z_.]+)`")
+	ownFlag    = regexp.MustCompile(`Var\(&[\w.]+, "([a-z-]+)"`)
 	ourFlag    = regexp.MustCompile(`--([a-z][a-z-]+)`)
 	setting    = regexp.MustCompile("`([a-z_]+(?:\\.[a-z_]+)+)`")
-	chapters   = []string{"ring.", "session.", "limits.", "log.", "tls.", "app_auth.", "api."}
+	chapters   = []string{"ring.", "session.", "limits.", "log.", "tls.", "app_auth.", "api.", "control_plane_tls."}
 )
 
 // docs/configuration.md is made from the code, so what it lists exists: the flags and settings that other documents name must be there.
@@ -22,6 +23,13 @@ func TestDocumentsNameRealSettings(t *testing.T) {
 	}
 	if len(settings) == 0 {
 		t.Fatal("docs/configuration.md lists no setting")
+	}
+	for _, s := range sources(t) { // of commands with flags of their own
+		if strings.HasPrefix(s.path, "cmd/pillion/") && !s.isTest() {
+			for _, m := range ownFlag.FindAllStringSubmatch(read(t, s.path), -1) {
+				flags[m[1]] = true
+			}
+		}
 	}
 	for _, path := range []string{"README.md", "docs/header-contract.md", "docs/operations.md", "docs/failure-modes.md"} {
 		text := read(t, path)
