@@ -26,7 +26,10 @@ type site struct {
 
 func bothModes(t *testing.T, test func(t *testing.T, delta bool)) {
 	for _, mode := range []string{"delta", "sotw"} {
-		t.Run(mode, func(t *testing.T) { test(t, mode == "delta") })
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			test(t, mode == "delta")
+		})
 	}
 }
 
