@@ -98,7 +98,7 @@ func runControlPlane(ctx context.Context, f controlPlaneFlags, e env) error {
 		Listener: operators.Addr(), Hosts: f.adminHosts, Token: token, Readiness: planeReadiness{plane}, Metrics: registry,
 		Pages: map[string]func() any{"/registry": plane.Registry, "/fronts": plane.Fronts, "/snapshot": plane.Snapshot},
 	})}
-	defer page.Close()
+	defer func() { _ = page.Close() }()
 	failed := make(chan error, 2)
 	go func() { failed <- plane.Serve() }()
 	go func() { failed <- page.Serve(operators) }()

@@ -216,8 +216,11 @@ func (r *rider) ride(method, url string) error {
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != 200 {
-		return fmt.Errorf("%s %s %v %s", answer.Status, text, err, answer.Header.Get("Proxy-Status"))
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != 200 {
+		return fmt.Errorf("%s %s %s", answer.Status, text, answer.Header.Get("Proxy-Status"))
 	}
 	var body struct{ Value float64 }
 	if err := json.Unmarshal(text, &body); err != nil {
