@@ -89,9 +89,19 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 
 // Set replaces the resources of a group.
 func (s *Server) Set(group string, resources Resources) error {
+	return s.SetVersions(group, resources, nil)
+}
+
+// SetVersions is Set with versions of types that are not hashes of content: conformance suites count.
+func (s *Server) SetVersions(group string, resources Resources, versions map[string]string) error {
 	next, err := newSnapshot(resources)
 	if err != nil {
 		return err
+	}
+	for typeURL, version := range versions {
+		if c := next.types[typeURL]; c != nil {
+			c.version = version
+		}
 	}
 	s.mu.Lock()
 	s.current[group] = next
