@@ -106,7 +106,7 @@ func startFleetSite(t *testing.T) *fleetSite {
 		app := httptest.NewServer(demo.App(route))
 		t.Cleanup(app.Close)
 		s.args[route] = []string{
-			"sidecar", "--app", "shop", "--route", route, "--upstream", app.URL, "--admin", "127.0.0.1:0", "--session-insecure-cookie",
+			"sidecar", "--app", "shop", "--route", route, "--upstream", app.URL, "--admin", "127.0.0.1:0", "--ring-op-timeout=1s", "--commit-timeout=5s", "--session-insecure-cookie",
 			"--ring-nodes", "n1=" + n1, "--ring-nodes", "n2=" + n2, "--keys", "id=1,file=" + key + ",use=seal", "--control-plane", s.plane.address,
 		}
 		s.start(t, route, "127.0.0.1:0")
