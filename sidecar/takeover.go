@@ -32,9 +32,9 @@ type takeover struct {
 
 	stored *sessioncodec.Record // what the nodes had at the last reading
 
-	settled string          // the owner that cannot change the session any more
-	silent  bool            // it had to be fenced
-	asked   map[string]bool // peers that had nothing, when no record was found
+	settled sessioncodec.Owner // the owner that cannot change the session any more; the same sidecar at a later epoch is another one
+	silent  bool               // it had to be fenced
+	asked   map[string]bool    // peers that had nothing, when no record was found
 }
 
 // takeOver makes this process the owner of a session (K7): read all nodes and join; ask the recorded owner to release, whatever anybody
@@ -87,24 +87,24 @@ func (t *takeover) dispossess(ctx context.Context) (again bool, err error) {
 	switch {
 	case !h.connected() || owner.Route == "" || owner.Route == h.opts.Route:
 		return false, nil // an earlier life of this very route is dead
-	case owner.Route == t.settled && t.silent && (t.stored == nil || t.stored.Digest() != t.known.Digest()):
+	case owner == t.settled && t.silent && (t.stored == nil || t.stored.Digest() != t.known.Digest()):
 		// It was cut off, and this memory knows more than the nodes: an acknowledged write may be out of sight.
 		return false, store.ErrUnknown
-	case owner.Route == t.settled:
+	case owner == t.settled:
 		return false, nil
 	}
 	if alive, known := h.pulses.of(owner.Route); known && !alive && h.fencing(owner.Route) {
-		t.settled, t.silent = owner.Route, true // it was silent just now, and cannot trust its memory
+		t.settled, t.silent = owner, true // it was silent just now, and cannot trust its memory
 		return true, h.fence(ctx, owner.Route)
 	}
 	v, reply, err := h.ask(ctx, owner.Route, callRelease, message{random: t.shown.Random, issued: t.shown.Issued, epoch: owner.Epoch})
 	t.known = sessioncodec.Join(t.known, reply.record)
 	switch {
 	case errors.Is(err, errSilent):
-		t.settled, t.silent = owner.Route, true
+		t.settled, t.silent = owner, true
 		return true, h.fence(ctx, owner.Route)
 	case errors.Is(err, ErrRefused) || err == nil && v == notMine:
-		t.settled = owner.Route
+		t.settled, t.silent = owner, false
 		return true, nil
 	case err != nil:
 		return false, err
