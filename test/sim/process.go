@@ -79,12 +79,17 @@ func (w *world) start(index int) *process {
 	})
 	must(err)
 	ahead := w.scenario.Skew[index]
+	seen := w.store(p)
+	fences, ok := seen.(sidecar.Fences)
+	if !ok {
+		fences = p.store
+	}
 	p.handler = sidecar.New(sidecar.Options{
-		Store: skewed{w.store(p), ahead}, Upstream: app, Keys: keys, Space: space, Route: p.route, Incarnation: p.incarnation, Sticky: w.scenario.Sticky,
+		Store: skewed{seen, ahead}, Upstream: app, Keys: keys, Space: space, Route: p.route, Incarnation: p.incarnation, Sticky: w.scenario.Sticky,
 		Cookie: cookie, Idle: idle, Lifetime: 24 * time.Hour, RenewGrace: renewGrace, MaxSize: 64 << 10, InlineMax: 16 << 10, MaxPatch: 64 << 10,
 		Commit: w.scenario.Commit, CommitTimeout: 250 * time.Millisecond, Copies: 2, UnknownFor: time.Minute,
 		Lock: w.scenario.Lock, LockWait: time.Second, Strict: true, MemoryLimit: w.scenario.Memory, Random: random, Metrics: m, Log: log,
-		Call: p.call, Fences: p.store, Keyed: p.store, Sealer: skewedSealer{codec, ahead}, Secrets: [][]byte{secret},
+		Call: p.call, Fences: fences, Keyed: p.store, Sealer: skewedSealer{codec, ahead}, Secrets: [][]byte{secret},
 	})
 	if w.scenario.Peers {
 		peers := map[string]string{}

@@ -124,49 +124,83 @@ func Draw(seed uint64) Scenario {
 	r := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
 	s := Scenario{
 		Seed: seed, Promised: r.IntN(4) != 0, Sticky: r.IntN(2) == 0, Nodes: 2 + r.IntN(2), Memory: 64 << 20,
-		Commit: []sidecar.Commit{0, 0, 0, 0, 0, 0, sidecar.All, sidecar.All, sidecar.Async, 0}[r.IntN(10)],
-		Lock:   []sidecar.LockMode{sidecar.LockNone, sidecar.LockNone, sidecar.LockAll, sidecar.LockAuto}[r.IntN(4)],
+		Commit: pick(r, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply,
+			sidecar.BeforeReply, sidecar.All, sidecar.All, sidecar.Async),
+		Lock: pick(r, sidecar.LockNone, sidecar.LockNone, sidecar.LockAll, sidecar.LockAuto),
 	}
-	for range 1 + r.IntN(3) {
-		s.Skew = append(s.Skew, []time.Duration{0, -400, 300}[r.IntN(3)]*time.Millisecond)
+	fewest := 1
+	if s.Sticky {
+		s.Peers, s.Front = r.IntN(5) != 0, pick(r, Roaming, ByRoute, Pinned)
+		switch {
+		case s.Peers:
+			fewest = 2
+		case s.Promised:
+			s.Front = Pinned // sidecars that do not ask each other need it
+		}
+		if r.IntN(4) == 0 {
+			s.Memory = 1600 // room for two or three sessions
+		}
+	}
+	for range fewest + r.IntN(4-fewest) {
+		s.Skew = append(s.Skew, pick(r, 0, -400*time.Millisecond, 300*time.Millisecond))
 	}
 	for range 1 + r.IntN(3) {
 		s.Parallel = append(s.Parallel, r.IntN(2) == 0)
-	}
-	if s.Sticky {
-		s.Peers, s.Front = r.IntN(4) != 0, Front(r.IntN(3))
-		if !s.Peers && s.Promised {
-			s.Front = Pinned // sidecars that do not ask each other need it
-		}
-	}
-	if s.Sticky && r.IntN(4) == 0 {
-		s.Memory = 1600 // room for two or three sessions
 	}
 	s.drawFaults(r)
 	s.drawSteps(r)
 	return s
 }
 
-// drawFaults draws up to three faults within the promise, one at a time and healed before the next; or up to six that overlap.
+// pick draws one of several; one that is named twice comes twice as often.
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+// drawFaults draws, within the promise, up to three faults, each healed before the next, some with a companion that may go with them;
+// or up to six that overlap as they like.
 func (s *Scenario) drawFaults(r *rand.Rand) {
-	count, gap := r.IntN(4), heal
+	count := r.IntN(4)
 	if !s.Promised {
-		count, gap = 1+r.IntN(6), 0
+		count = 1 + r.IntN(6)
 	}
 	at := time.Second
 	for range count {
-		f := Fault{
-			Kind: Kind(r.IntN(len(kindNames))), At: at + duration(r, 0, time.Second), For: duration(r, time.Millisecond, 1500*time.Millisecond),
-			Node: r.IntN(s.Nodes), Sidecar: r.IntN(len(s.Skew)), Chance: r.Uint64(),
-		}
-		if f.Kind == KillSidecar && s.Commit == sidecar.Async && s.Promised {
-			f.Kind = DrainSidecar // an asynchronous commit does not outlive its sidecar, and does not promise to
-		}
+		f := s.fault(r, Kind(r.IntN(len(kindNames))), at+duration(r, 0, time.Second))
 		s.Faults = append(s.Faults, f)
-		if gap > 0 {
-			at = f.At + f.For + gap
+		if !s.Promised {
+			continue
 		}
+		end := f.At + f.For
+		if kind, ok := s.companion(r, f.Kind); ok {
+			c := s.fault(r, kind, max(0, f.At+duration(r, -500*time.Millisecond, 500*time.Millisecond)))
+			s.Faults = append(s.Faults, c)
+			end = max(end, c.At+c.For)
+		}
+		at = end + heal
 	}
+}
+
+func (s *Scenario) fault(r *rand.Rand, kind Kind, at time.Duration) Fault {
+	if kind == KillSidecar && s.Commit == sidecar.Async && s.Promised {
+		kind = DrainSidecar // an asynchronous commit does not outlive its sidecar, and does not promise to
+	}
+	longest := 1500 * time.Millisecond
+	if kind == Partition {
+		longest = 4 * time.Second // long enough for a fence
+	}
+	return Fault{
+		Kind: kind, At: at, For: duration(r, time.Millisecond, longest),
+		Node: r.IntN(s.Nodes), Sidecar: r.IntN(len(s.Skew)), Chance: r.Uint64(),
+	}
+}
+
+// companion draws what may happen beside a fault: sidecars that cannot reach each other, and one that leaves. A home may also be killed,
+// unless a node loses what it holds at that moment: the last acknowledged write may lie on that one only.
+func (s *Scenario) companion(r *rand.Rand, beside Kind) (Kind, bool) {
+	kinds := []Kind{Partition, DrainSidecar}
+	if loses := beside == KillNode || beside == FlushNode || beside == EvictKey; !loses || !s.Sticky {
+		kinds = append(kinds, KillSidecar)
+	}
+	return pick(r, kinds...), r.IntN(2) == 0
 }
 
 // drawSteps draws each visitor's requests, most of them near a fault. Within the promise each visitor also comes by twice after each
@@ -223,7 +257,6 @@ func (s *Scenario) step(r *rand.Rand, visitor int, at time.Duration, a Action) {
 }
 
 func (s *Scenario) action(r *rand.Rand) Action {
-	common := []Action{Read, Flag, Flag, Merge, Register, Plant, Delete, Replace, Flag, Register}
 	switch n := r.IntN(30); {
 	case n == 0:
 		return Destroy
@@ -232,7 +265,7 @@ func (s *Scenario) action(r *rand.Rand) Action {
 	case n <= 10 && s.Lock != sidecar.LockNone:
 		return Count
 	}
-	return common[r.IntN(len(common))]
+	return pick(r, Read, Read, Flag, Flag, Merge, Register, Register, Plant, Delete, Replace)
 }
 
 // duration draws from [low, high), to the nanosecond: that two things happen at one instant is left to chance, as it is in the world.

@@ -13,9 +13,14 @@ import (
 // Options of a run.
 type Options struct {
 	Keep bool // keep the history, line by line
-	// Mutate, when not nil, wraps the store of each sidecar: a test of the checker breaks a rule there. forget deletes a key on all
-	// nodes.
-	Mutate func(s sidecar.Store, forget func(key string)) sidecar.Store
+	// Mutate, when not nil, wraps the store of each sidecar: a test of the simulation breaks a rule there.
+	Mutate func(Ring) sidecar.Store
+}
+
+// Ring is the store of a sidecar, and a way past it.
+type Ring struct {
+	sidecar.Store
+	Forget func(key string) // deletes a key on every node
 }
 
 // Result is what came of a history.
@@ -150,7 +155,11 @@ func (w *world) hamper(f Fault) {
 
 // part cuts two sidecars off from each other.
 func (w *world) part(f Fault) {
-	a, b := route(f.Sidecar), route(int(f.Chance%uint64(len(w.fleet))))
+	n := len(w.fleet)
+	if n < 2 {
+		return
+	}
+	a, b := route(f.Sidecar), route((f.Sidecar+1+int(f.Chance%uint64(n-1)))%n)
 	change := func(by int) {
 		w.set(func() {
 			w.apart[a+">"+b] += by
@@ -249,11 +258,11 @@ func (w *world) store(p *process) sidecar.Store {
 	if w.opts.Mutate == nil {
 		return p.store
 	}
-	return w.opts.Mutate(p.store, func(key string) {
+	return w.opts.Mutate(Ring{p.store, func(key string) {
 		for _, n := range w.nodes {
 			n.forget(key)
 		}
-	})
+	}})
 }
 
 func (w *world) now() time.Duration { return time.Since(w.began) }

@@ -1,0 +1,199 @@
+package sim_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+	"github.com/pillion-proxy/pillion/sidecar"
+	"github.com/pillion-proxy/pillion/test/sim"
+)
+
+// Each mutant breaks one rule. The invariant that the rule is for must fail, or the simulation proves nothing by passing.
+func TestMutantsAreCaught(t *testing.T) {
+	for _, m := range []struct {
+		rule   string
+		mutate func(sim.Ring) sidecar.Store
+		want   sim.Invariant
+	}{
+		{"copies are joined, not chosen between", func(r sim.Ring) sidecar.Store { return chooser{r} }, sim.LostUpdate},
+		{"an acknowledgement follows the write", func(r sim.Ring) sidecar.Store { return hasty{r} }, sim.LostUpdate},
+		{"a lost copy is written again", func(r sim.Ring) sidecar.Store { return stingy{r} }, sim.LostSession},
+		{"a logout leaves a tombstone", func(r sim.Ring) sidecar.Store { return eraser{r} }, sim.Undead},
+		{"a miss is not an absence", func(r sim.Ring) sidecar.Store { return forgetful{r} }, sim.LostSession},
+		{"a stamp is greater than all that was seen", func(r sim.Ring) sidecar.Store { return clockless{r} }, sim.Overwritten},
+		{"a locked commit is exact", func(r sim.Ring) sidecar.Store { return careless{r} }, sim.WrongCount},
+		{"a renewal marks the old session", func(r sim.Ring) sidecar.Store { return unmarked{r} }, sim.OldID},
+		{"a silent owner is fenced", func(r sim.Ring) sidecar.Store { return unfenced{r} }, sim.LostUpdate},
+	} {
+		t.Run(m.rule, func(t *testing.T) {
+			caught(t, m.want, func(n uint64) sim.Result { return run(t, sim.Draw(n), sim.Options{Mutate: m.mutate}) })
+		})
+	}
+	t.Run("an owner is asked", func(t *testing.T) {
+		caught(t, sim.LostUpdate, func(n uint64) sim.Result {
+			s := sim.Draw(n)
+			s.Peers = false
+			return run(t, s, sim.Options{})
+		})
+	})
+}
+
+// caught runs seeds until one breaks the invariant.
+func caught(t *testing.T, want sim.Invariant, history func(seed uint64) sim.Result) {
+	t.Helper()
+	const most = 2000
+	others := map[sim.Invariant]bool{}
+	for n := uint64(1); n <= most; n++ {
+		for _, v := range history(n).Violations {
+			if v.Invariant == want {
+				t.Logf("caught by seed %d", n)
+				return
+			}
+			others[v.Invariant] = true
+		}
+	}
+	t.Errorf("%d seeds without %q, but with %v", most, want, others)
+}
+
+// chooser keeps of two copies the one that was written last, whole.
+type chooser struct{ sidecar.Store }
+
+func (c chooser) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	join := w.Join
+	w.Join = func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+		mine, err := join(nil)
+		if err != nil || stored == nil || stored.State > mine.State || mine.State > stored.State {
+			return join(stored)
+		}
+		return overrule(mine, stored), nil
+	}
+	return c.Store.Save(ctx, id, w)
+}
+
+// overrule gives every attribute that only loser has a deletion by winner: what choosing winner does to it.
+func overrule(a, b *sessioncodec.Record) *sessioncodec.Record {
+	winner, loser := a, b
+	if b.MaxClock() > a.MaxClock() {
+		winner, loser = b, a
+	}
+	joined := sessioncodec.Join(winner, loser)
+	var gone []sessioncodec.Entry
+	for _, e := range joined.Entries {
+		if _, ok := winner.Find(e.Name); !ok && e.Kind == sessioncodec.JSON {
+			gone = append(gone, sessioncodec.Entry{
+				Name: e.Name, Kind: sessioncodec.Deleted, Stamp: sessioncodec.Stamp{Clock: max(winner.MaxClock(), e.Stamp.Clock+1), Writer: e.Stamp.Writer},
+			})
+		}
+	}
+	return joined.With(gone...)
+}
+
+// hasty acknowledges first and writes afterwards.
+type hasty struct{ sidecar.Store }
+
+func (h hasty) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	r, err := w.Join(nil)
+	if err != nil {
+		return store.Saved{}, err
+	}
+	time.AfterFunc(200*time.Millisecond, func() { _, _ = h.Store.Save(context.WithoutCancel(ctx), id, w) })
+	return store.Saved{Node: id.Node, Acks: 2, Record: r}, nil
+}
+
+// stingy writes the second copy at birth only.
+type stingy struct{ sidecar.Store }
+
+func (s stingy) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	if !w.Birth {
+		w.Copies = 1
+	}
+	return s.Store.Save(ctx, id, w)
+}
+
+// eraser deletes a session that is destroyed.
+type eraser struct{ sim.Ring }
+
+func (e eraser) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	r, err := w.Join(nil)
+	if err != nil || r.State != sessioncodec.Destroyed {
+		return e.Store.Save(ctx, id, w)
+	}
+	e.Forget(ring.StorageKey("shop", id.Random))
+	return store.Saved{Node: id.Node, Acks: 2, Record: r}, nil
+}
+
+// forgetful takes whatever it does not get for an absence.
+type forgetful struct{ sidecar.Store }
+
+func (f forgetful) Load(ctx context.Context, id ring.ID, reach store.Reach) (store.Found, error) {
+	found, err := f.Store.Load(ctx, id, reach)
+	if err != nil {
+		return store.Found{}, nil
+	}
+	return found, nil
+}
+
+// clockless gives what is written the time of a clock that is wrong and that nothing raises.
+type clockless struct{ sidecar.Store }
+
+func (c clockless) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	join := w.Join
+	w.Join = func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+		r, err := join(stored)
+		if err != nil || stored == nil {
+			return r, err
+		}
+		var written []sessioncodec.Entry
+		for _, e := range r.Entries {
+			if old, _ := stored.Find(e.Name); old.Stamp != e.Stamp {
+				wrong := []time.Duration{-400, 0, 300}[e.Stamp.Writer%3] * time.Millisecond
+				e.Stamp.Clock = uint64(time.Now().Add(wrong).UnixMilli())
+				written = append(written, e)
+			}
+		}
+		return sessioncodec.Join(stored, r.With(written...)), nil
+	}
+	return c.Store.Save(ctx, id, w)
+}
+
+// careless locks nothing and overrules a conflict.
+type careless struct{ sidecar.Store }
+
+func (c careless) Lock(context.Context, ring.ID, time.Duration) (func(), error) {
+	return func() {}, nil
+}
+
+func (c careless) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	join := w.Join
+	w.Join = func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+		r, err := join(stored)
+		if err == nil {
+			return r, nil
+		}
+		mine, err := join(nil)
+		return sessioncodec.Join(mine, stored), err
+	}
+	return c.Store.Save(ctx, id, w)
+}
+
+// unmarked leaves a renewed session as it was.
+type unmarked struct{ sidecar.Store }
+
+func (u unmarked) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	r, err := w.Join(nil)
+	if err != nil || r.State != sessioncodec.Superseded {
+		return u.Store.Save(ctx, id, w)
+	}
+	return store.Saved{Node: id.Node, Acks: 2, Record: r}, nil
+}
+
+// unfenced tells nobody to trust its memory no more.
+type unfenced struct{ sim.Ring }
+
+func (u unfenced) Fence(context.Context, string, time.Duration) error { return nil }
+
+func (u unfenced) Fenced(context.Context, string) store.Fence { return store.FenceClear }
