@@ -111,7 +111,7 @@ func (h *Handler) Vouched(x *head.Exchange) bool {
 func (h *Handler) Unreached(x *head.Exchange) (head.To, *head.Reply) {
 	v := x.Session.(*visit)
 	if v.forwarded == "" {
-		return head.To{}, head.Fail(503, head.AppUnreachable, "app does not accept connections")
+		return head.To{}, head.Fail(503, head.AppUnreachable, "app does not accept connections").Unexecuted()
 	}
 	h.pulses.felt(v.forwarded, false)
 	v.forwarded = ""

@@ -48,6 +48,13 @@ type Rerouter interface {
 	Unreached(x *Exchange) (To, *Reply)
 }
 
+// Repeater is a Rerouter that may have a request sent again although the one before may have executed it.
+type Repeater interface {
+	Rerouter
+	// Lost is told that the connection broke before an answer to x, which has no body, could be read. It says where x goes now, or the answer.
+	Lost(x *Exchange) (To, *Reply)
+}
+
 // Voucher is a Handler that knows requests which another sidecar of its fleet passed on.
 type Voucher interface {
 	// Vouched tells, before anything of x.Request is replaced, whether its X-Forwarded fields come from such a sidecar.
@@ -58,7 +65,8 @@ type Voucher interface {
 type Handler interface {
 	// Request prepares x.Request and says where it goes, or returns the answer itself.
 	Request(x *Exchange) (To, *Reply)
-	// Response edits a response head (1xx, 101 or final). An error that is a *Reply is sent in its place.
+	// Response edits a response head (1xx, 101 or final). An error that is a *Reply is sent in its place. After ErrNotExecuted a
+	// Rerouter is asked for another way, as if nobody had listened; where that is not possible the head is sent as edited.
 	Response(x *Exchange, h *Head) error
 	// Trailer edits the trailer fields of the final response.
 	Trailer(x *Exchange, h *Head)

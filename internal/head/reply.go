@@ -1,6 +1,7 @@
 package head
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -22,6 +23,12 @@ const (
 	RequestRefused  = "http_request_error" // RFC 9209, section 2.3.14
 )
 
+// NotExecuted is the field by which a sidecar tells a front that its app has seen nothing of a request. The front removes it.
+const NotExecuted = "Pillion-Not-Executed"
+
+// ErrNotExecuted: the response head of somebody else says that nothing of the request was executed.
+var ErrNotExecuted = errors.New("head: the request was not executed")
+
 // Reply is an answer that Pillion makes itself. It is an error so that Response can return it.
 type Reply struct {
 	Status int
@@ -31,6 +38,12 @@ type Reply struct {
 }
 
 func (r *Reply) Error() string { return fmt.Sprintf("pillion answers %d %s", r.Status, r.Token) }
+
+// Unexecuted says in r that the app has seen nothing of the request.
+func (r *Reply) Unexecuted() *Reply {
+	r.Fields.Add(NotExecuted, "1")
+	return r
+}
 
 // Fail builds the answer to a request that Pillion cannot serve: a text body, never cached, Retry-After with every 503.
 // details must hold no id, key or session value.

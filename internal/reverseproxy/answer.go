@@ -26,7 +26,7 @@ var (
 	badBody        = head.Fail(http.StatusBadRequest, head.RequestRefused, "request body is malformed or incomplete")
 
 	// A retrying front may send the request elsewhere after unreachable: the app has seen nothing of it.
-	unreachable = head.Fail(http.StatusServiceUnavailable, head.AppUnreachable, "app does not accept connections")
+	unreachable = head.Fail(http.StatusServiceUnavailable, head.AppUnreachable, "app does not accept connections").Unexecuted()
 	timedOut    = head.Fail(http.StatusGatewayTimeout, head.AppTimeout, "app did not answer in time")
 	badAnswer   = head.Fail(http.StatusBadGateway, head.AppUnreachable, "app closed the connection or its answer is malformed")
 
@@ -87,8 +87,7 @@ func handleError(w http.ResponseWriter, _ *http.Request, err error) {
 	case x.Context.Err() != nil:
 		x.err = errClientGone
 		panic(http.ErrAbortHandler) // nobody listens
-	case x.mayReroute(err):
-		x.unreached = true
+	case x.mayGoOn(err):
 	default:
 		reply = replyTo(err)
 		x.engine.options.Log.Warn("no answer from the app", "status", reply.Status, "error", err)
@@ -96,11 +95,22 @@ func handleError(w http.ResponseWriter, _ *http.Request, err error) {
 	}
 }
 
-// mayReroute tells whether a request can go another way: nothing of it was sent, and it has no body that the failed try may have taken.
-func (x *exchange) mayReroute(err error) bool {
+// mayGoOn settles whom to ask where the request goes now: only a Handler that takes part in it, and only when a failed try has taken nothing
+// of the body.
+func (x *exchange) mayGoOn(err error) bool {
 	var dial *unreachableError
-	_, ok := x.engine.options.Handler.(head.Rerouter)
-	return ok && errors.As(err, &dial) && x.request.ContentLength == 0
+	var timeout net.Error
+	rerouter, _ := x.engine.options.Handler.(head.Rerouter)
+	repeater, _ := x.engine.options.Handler.(head.Repeater)
+	switch {
+	case rerouter == nil:
+	case errors.Is(err, head.ErrNotExecuted), errors.As(err, &dial) && x.body.whole():
+		x.again = rerouter.Unreached
+	case repeater == nil || x.body != nil || errors.Is(err, errBadUpgrade) || errors.As(err, &timeout) && timeout.Timeout():
+	default:
+		x.again = repeater.Lost
+	}
+	return x.again != nil
 }
 
 // replyTo maps what went wrong between us and the app to the answer.

@@ -33,10 +33,12 @@ type requestBody struct {
 	io.ReadCloser
 	x       *exchange
 	trailer http.Header
+	begun   atomic.Bool
 	ended   atomic.Bool
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
+	b.begun.Store(true)
 	if b.x.decided != nil && !b.x.wantsBody() {
 		return 0, errNotWanted
 	}
@@ -54,6 +56,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // body, or what is malformed in it, must not be taken for a request (P1). And on any other net/http would now read the body to
 // be ready for the next request, from under the app.
 func (b *requestBody) unread() bool { return b != nil && !b.ended.Load() }
+
+// whole tells whether nothing of the body was taken yet. ReverseProxy does not close it when a try fails.
+func (b *requestBody) whole() bool { return b == nil || !b.begun.Load() }
 
 // bodyError marks what is the client's fault among the errors of a round trip.
 type bodyError struct{ error }

@@ -31,7 +31,7 @@ type exchange struct {
 	decided chan struct{} // closed when the app says whether it wants the body; nil when the client does not wait for that
 	started time.Time
 
-	unreached bool // nobody listened, nothing was sent, and the Handler may know another way
+	again func(*head.Exchange) (head.To, *head.Reply) // asks the Handler for another way; nil: there was an answer
 
 	mu        sync.Mutex // orders what Transport's goroutines write (1xx) and the final head
 	continued bool       // the body was asked for with a 100
@@ -69,12 +69,12 @@ func (e *Engine) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	defer x.finish()
 	to, reply := e.options.Handler.Request(&x.Exchange)
 	for reply == nil {
-		x.unreached = false
+		x.again = nil
 		e.proxy.ServeHTTP(x, x.outgoing(to))
-		if !x.unreached {
+		if x.again == nil {
 			return
 		}
-		to, reply = e.options.Handler.(head.Rerouter).Unreached(&x.Exchange)
+		to, reply = x.again(&x.Exchange)
 	}
 	x.reply(reply)
 }

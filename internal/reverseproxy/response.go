@@ -27,7 +27,10 @@ func modifyResponse(res *http.Response) error {
 		removeHopByHop(res.Header)
 	}
 	h := head.Head{Status: res.StatusCode, Fields: fromHeader(res.Header)}
-	if err := x.engine.options.Handler.Response(&x.Exchange, &h); err != nil {
+	switch err := x.engine.options.Handler.Response(&x.Exchange, &h); {
+	case errors.Is(err, head.ErrNotExecuted) && x.body == nil:
+		return err
+	case err != nil && !errors.Is(err, head.ErrNotExecuted):
 		return x.failure(err)
 	}
 	if protocol != "" {
