@@ -146,6 +146,7 @@ func TestOperationsListsEveryMetric(t *testing.T) {
 	registered := recorder{}
 	metrics.New(registered)
 	metrics.NewControlPlane(registered)
+	metrics.NewFront(registered)
 	documented := map[string]bool{}
 	for _, name := range regexp.MustCompile(`\bpillion_[a-z_]+`).FindAllString(read(t, "docs/operations.md"), -1) {
 		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
