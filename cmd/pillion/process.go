@@ -183,7 +183,7 @@ func (p *process) Ready() (blocked, degraded []string) {
 }
 
 // Status is what /status shows.
-func (p *process) Status() admin.Report {
+func (p *process) Status() any {
 	c := p.current()
 	r := admin.Report{
 		Version: version(), App: c.App, Space: c.Space, Route: p.route, Mode: map[bool]string{true: "sticky", false: "shared"}[c.Sticky],

@@ -34,7 +34,8 @@ type Readiness interface {
 
 // Status tells what the process is doing.
 type Status interface {
-	Status() Report
+	// Status is what /status shows, as JSON: a Report, or what another kind of process knows of itself.
+	Status() any
 }
 
 // Sessions acts on one session, named by ref or by id, the other being "". What they return goes to the operator as it is, so
@@ -95,6 +96,8 @@ type Options struct {
 	Readiness Readiness
 	Status    Status   // nil: no /status
 	Sessions  Sessions // nil: no /session/
+	Status    Status
+	Sessions  Sessions // nil: this process has none
 	Metrics   prometheus.Gatherer
 	Pages     map[string]func() any // further pages for GET, by path
 }
@@ -122,6 +125,10 @@ func New(opts Options) http.Handler {
 	}
 	for path, page := range opts.Pages {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, page()) })
+	if s := opts.Sessions; s != nil {
+		mux.HandleFunc("POST /session/show", func(w http.ResponseWriter, r *http.Request) { session(w, r, s.Show) })
+		mux.HandleFunc("POST /session/destroy", func(w http.ResponseWriter, r *http.Request) { session(w, r, s.Destroy) })
+		mux.HandleFunc("POST /session/destroy-subject", func(w http.ResponseWriter, r *http.Request) { subject(w, r, s) })
 	}
 	return newGuard(opts, mux)
 }

@@ -28,7 +28,7 @@ type sidecar struct {
 
 func (s *sidecar) Ready() (blocked, degraded []string) { return s.blocked, s.degraded }
 
-func (s *sidecar) Status() admin.Report {
+func (s *sidecar) Status() any {
 	return admin.Report{
 		Version: "v1", App: "shop", Space: "shop", Route: "a1", Mode: "sticky", Started: time.Unix(1763829000, 0).UTC(), Uptime: "1h0m0s",
 		Ring: []admin.Node{{Name: "n1", Address: "10.100.0.20:11211", State: "up"}}, Sessions: 3, ConfigHash: "abc",
