@@ -51,6 +51,7 @@ func newRootCommand(e env) *cobra.Command {
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 120"))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newSidecarCommand(e), newControlPlaneCommand(e), newEnvoyBootstrapCommand(e), newDemoCommand(e), newSessionCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
+	root.AddCommand(newSidecarCommand(e), newFrontCommand(e), newDemoCommand(e), newSessionCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
 	root.AddCommand(newDemoPartCommands(e)...)
 	return root
 }

@@ -94,8 +94,8 @@ func (p *process) open(c *config.Config) (err error) {
 		if l.address == "" {
 			continue
 		}
-		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
-			return hinted{fmt.Errorf("%s: %w", l.key, err), "another process may have the port; port 0 takes a free one"}
+		if *l.listener, err = listen(l.key, l.address); err != nil {
+			return err
 		}
 	}
 	token, err := c.AdminToken()
@@ -116,17 +116,28 @@ func (p *process) open(c *config.Config) (err error) {
 // serve starts all listeners; the first that fails says why.
 func (p *process) serve() <-chan error {
 	failed := make(chan error, 3)
-	report := func(what string, err error) {
-		if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			failed <- fmt.Errorf("serve %s: %w", what, err)
-		}
-	}
-	go func() { report("data", p.engine.Serve(p.data)) }()
-	go func() { report("admin", p.adminServer.Serve(p.admin)) }()
+	go serveOn(failed, "data", p.engine.Serve, p.data)
+	go serveOn(failed, "admin", p.adminServer.Serve, p.admin)
 	if p.api != nil {
-		go func() { report("api", p.apiServer.Serve(p.api)) }()
+		go serveOn(failed, "api", p.apiServer.Serve, p.api)
 	}
 	return failed
+}
+
+// listen takes the address that a setting names.
+func listen(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, hinted{fmt.Errorf("%s: %w", key, err), "another process may have the port; port 0 takes a free one"}
+	}
+	return l, nil
+}
+
+// serveOn tells failed when serving ended for another reason than that it was to end.
+func serveOn(failed chan<- error, what string, serve func(net.Listener) error, l net.Listener) {
+	if err := serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		failed <- fmt.Errorf("serve %s: %w", what, err)
+	}
 }
 
 // drain leaves: the health path says no, fronts get the time to see it, then no connection is accepted and what is under way is finished.

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/sidecar"
+)
+
+// frontSettings are what a front was told. It has nothing to do with the settings of a sidecar: it holds no keys and knows no ring.
+type frontSettings struct {
+	listen, admin      string
+	backends           []string
+	cookie, healthPath string
+	tlsCert, tlsKey    string
+	trusted            []string
+	timeout, linger    time.Duration
+}
+
+func newFrontCommand(e env) *cobra.Command {
+	var s frontSettings
+	cmd := &cobra.Command{
+		Use:   "front",
+		Short: "Balance visitors over sidecars: each goes back to the one that holds the session",
+		Long: "A front knows who has a session from the session's id, and asks each sidecar once a second whether it wants visitors. A request that\n" +
+			"reached nobody goes on to another sidecar; a GET, HEAD or OPTIONS also when its sidecar died with it.",
+		Example: "  pillion front --listen :80 --backends a1=10.100.0.20:8080 --backends a2=10.100.0.21:8080\n" +
+			"  pillion front --listen :443 --tls-cert /etc/pillion/tls.pem --tls-key /etc/pillion/tls.key --backends a1=10.100.0.20:8080,a2=10.100.0.21:8080",
+		Args: arguments(0, 0, "no words"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fleet, trusted, err := s.parse()
+			if err != nil {
+				return usageError{cmd, err}
+			}
+			return runFront(cmd.Context(), s, fleet, trusted, e)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&s.listen, "listen", ":8000", "`address` for visitors; port 0 takes a free one")
+	flags.StringSliceVar(&s.backends, "backends", nil, "the `sidecars`: ROUTE=HOST:PORT, the route and the data address of each")
+	flags.StringVar(&s.cookie, "cookie", "__Host-psid", "`name` of the session cookie, the sidecars' session.cookie")
+	flags.StringVar(&s.tlsCert, "tls-cert", "", "PEM certificate chain for visitors, a `file`; read again at SIGHUP")
+	flags.StringVar(&s.tlsKey, "tls-key", "", "its private key, a `file`")
+	flags.StringSliceVar(&s.trusted, "trusted-proxies", nil, "`networks` whose X-Forwarded-* fields are kept; those of others are replaced")
+	flags.StringVar(&s.healthPath, "health-path", "/.well-known/pillion/ready", "`path` of the sidecars' health, and of this front's own")
+	flags.StringVar(&s.admin, "admin", "127.0.0.1:9902", "`address` for health, ready, status, metrics and profiles; empty for none")
+	flags.DurationVar(&s.timeout, "upstream-timeout", 75*time.Second, "how long a sidecar may take to answer; longer than its own upstream_timeout")
+	flags.DurationVar(&s.linger, "drain-linger", 200*time.Millisecond, "how long the port stays open after the health path began to answer 503")
+	return cmd
+}
+
+// parse reads what is more than text, and finds all mistakes at once.
+func (s *frontSettings) parse() (fleet []sidecar.Backend, trusted []netip.Prefix, err error) {
+	var mistakes []error
+	for _, text := range s.backends {
+		b, err := parseBackend(text)
+		if err == nil && slices.ContainsFunc(fleet, func(other sidecar.Backend) bool { return other.Route == b.Route }) {
+			err = fmt.Errorf("--backends: the route %s is given twice", b.Route)
+		}
+		fleet, mistakes = append(fleet, b), append(mistakes, err)
+	}
+	if len(s.backends) == 0 {
+		mistakes = append(mistakes, errors.New("--backends is missing; for example --backends a1=10.100.0.20:8080"))
+	}
+	for _, text := range s.trusted {
+		network, err := parseNetwork(text)
+		trusted, mistakes = append(trusted, network), append(mistakes, err)
+	}
+	if !strings.HasPrefix(s.healthPath, "/") {
+		mistakes = append(mistakes, fmt.Errorf("--health-path: %q does not begin with /", s.healthPath))
+	}
+	if s.cookie == "" || strings.ContainsAny(s.cookie, "=;, \t\"") {
+		mistakes = append(mistakes, fmt.Errorf("--cookie: %q is no name of a cookie", s.cookie))
+	}
+	if (s.tlsCert == "") != (s.tlsKey == "") {
+		mistakes = append(mistakes, errors.New("--tls-cert and --tls-key come together"))
+	}
+	return fleet, trusted, errors.Join(mistakes...)
+}
+
+func parseBackend(text string) (sidecar.Backend, error) {
+	route, address, _ := strings.Cut(text, "=")
+	host, port, err := net.SplitHostPort(address)
+	n, _ := strconv.ParseUint(port, 10, 16)
+	if err != nil || host == "" || n == 0 || !ring.ValidRoute(route) {
+		return sidecar.Backend{}, fmt.Errorf("--backends: %q is no sidecar: ROUTE=HOST:PORT", text)
+	}
+	return sidecar.Backend{Route: route, Address: address}, nil
+}
+
+func parseNetwork(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	network, err := netip.ParsePrefix(text)
+	if err != nil {
+		return network, fmt.Errorf("--trusted-proxies: %q is no network", text)
+	}
+	return network.Masked(), nil
+}
+
+// runFront serves until ctx ends, then drains.
+func runFront(ctx context.Context, s frontSettings, fleet []sidecar.Backend, trusted []netip.Prefix, e env) error {
+	p, err := newFrontProcess(s, trusted, e.stderr)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	p.front.SetBackends(fleet)
+	if err := p.open(s); err != nil {
+		return err
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	background := p.start(work)
+	defer background.Wait()
+	defer stop()
+
+	failed := p.serve()
+	fmt.Fprintf(e.stdout, "listening on %s\n", p.data.Addr())
+	if p.admin != nil {
+		fmt.Fprintf(e.stdout, "admin on %s\n", p.admin.Addr())
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	p.drain(s.linger)
+	return nil
+}
