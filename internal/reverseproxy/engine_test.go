@@ -121,7 +121,9 @@ func start(t *testing.T, to head.To, f *fake, o Options) *rig {
 		f = &fake{}
 	}
 	f.t, f.to = t, to
-	o.Handler = f
+	if o.Handler == nil {
+		o.Handler = f
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -156,6 +158,11 @@ func startHTTP(t *testing.T, f *fake, o Options, app http.HandlerFunc) *rig {
 // startRaw serves an app that is a function of a connection.
 func startRaw(t *testing.T, f *fake, o Options, app func(net.Conn, *bufio.Reader)) *rig {
 	t.Helper()
+	return start(t, startListening(t, app), f, o)
+}
+
+func startListening(t *testing.T, app func(net.Conn, *bufio.Reader)) head.To {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +180,7 @@ func startRaw(t *testing.T, f *fake, o Options, app func(net.Conn, *bufio.Reader
 			}()
 		}
 	}()
-	return start(t, tcp(l.Addr()), f, o)
+	return tcp(l.Addr())
 }
 
 func tcp(a net.Addr) head.To { return head.To{Network: "tcp", Address: a.String()} }

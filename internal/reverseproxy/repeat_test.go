@@ -1,0 +1,139 @@
+package reverseproxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+)
+
+// repeater is a fake that knows one more way.
+type repeater struct {
+	*fake
+	second          head.To
+	unreached, lost atomic.Int64
+}
+
+func (r *repeater) Unreached(*head.Exchange) (head.To, *head.Reply) {
+	r.unreached.Add(1)
+	return r.second, nil
+}
+
+func (r *repeater) Lost(x *head.Exchange) (head.To, *head.Reply) {
+	r.lost.Add(1)
+	if x.Request.Method != http.MethodGet {
+		return head.To{}, head.Fail(502, head.AppUnreachable, "lost")
+	}
+	return r.second, nil
+}
+
+// startTwo serves before a first app at to, and a second one that answers with what it got.
+func startTwo(t *testing.T, to head.To, o Options) (*rig, *repeater) {
+	t.Helper()
+	second := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %d", r.Method, len(body))
+	}))
+	t.Cleanup(second.Close)
+	p := &repeater{fake: &fake{}, second: tcp(second.Listener.Addr())}
+	o.Handler = p
+	return start(t, to, p.fake, o), p
+}
+
+// refusing is an address where nobody listens.
+func refusing(t *testing.T) head.To {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return tcp(l.Addr())
+}
+
+// Where nobody listened nothing was sent: any request goes on, with the whole of its body.
+func TestRefusedGoesOn(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		body   io.Reader
+		fields []string
+		want   string
+	}{
+		{"GET", nil, nil, "GET 0"},
+		{"POST", strings.NewReader(strings.Repeat("x", 1<<20)), nil, "POST 1048576"},
+		{"POST", strings.NewReader("held back"), []string{"Expect", "100-continue"}, "POST 9"},
+		{"PUT", io.MultiReader(strings.NewReader("of unknown"), strings.NewReader(" length")), nil, "PUT 17"},
+	} {
+		r, p := startTwo(t, refusing(t), Options{})
+		if res, body := r.do(c.method, "/", c.body, c.fields...); res.StatusCode != 200 || body != c.want || p.unreached.Load() != 1 {
+			t.Errorf("%s: %d %q after %d repeats, want %q", c.method, res.StatusCode, body, p.unreached.Load(), c.want)
+		}
+	}
+}
+
+// P7: when the connection breaks the Handler decides, and is not even asked about a request with a body.
+func TestLostIsTheHandlersToDecide(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		body   io.Reader
+		want   string
+		asked  int64
+	}{
+		{"GET", nil, "200 GET 0", 1},
+		{"POST", nil, "502 lost\n", 1},
+		{"POST", strings.NewReader("x"), "502 " + badAnswer.Body, 0},
+	} {
+		app := startListening(t, func(_ net.Conn, r *bufio.Reader) { _, _ = readHead(r) })
+		r, p := startTwo(t, app, Options{})
+		res, body := r.do(c.method, "/", c.body)
+		if got := fmt.Sprintf("%d %s", res.StatusCode, body); got != c.want || p.lost.Load() != c.asked || p.unreached.Load() != 0 {
+			t.Errorf("%s: %q, asked %d times; want %q, %d", c.method, got, p.lost.Load(), c.want, c.asked)
+		}
+	}
+}
+
+// A slow app is not a lost one: the same work a second time would make it slower still.
+func TestTimeoutIsNotLost(t *testing.T) {
+	app := startListening(t, func(_ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) })
+	r, p := startTwo(t, app, Options{UpstreamTimeout: 20 * time.Millisecond})
+	if res, _ := r.get("/"); res.StatusCode != http.StatusGatewayTimeout || p.lost.Load() != 0 {
+		t.Errorf("%d, asked %d times", res.StatusCode, p.lost.Load())
+	}
+}
+
+// An answer may say that nobody has executed the request: it goes on unless its body is gone.
+func TestNotExecutedGoesOn(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		body   io.Reader
+		want   string
+	}{
+		{"GET", nil, "200 GET 0"}, {"POST", nil, "200 POST 0"}, {"POST", strings.NewReader("x"), "503 sorry"},
+	} {
+		first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "sorry")
+		}))
+		t.Cleanup(first.Close)
+		r, p := startTwo(t, tcp(first.Listener.Addr()), Options{})
+		p.response = func(_ *head.Exchange, h *head.Head) error {
+			if h.Status == http.StatusServiceUnavailable {
+				h.Fields.Add("Edited", "yes")
+				return head.ErrNotExecuted
+			}
+			return nil
+		}
+		res, body := r.do(c.method, "/", c.body)
+		if got := fmt.Sprintf("%d %s", res.StatusCode, body); got != c.want || (res.Header.Get("Edited") == "yes") != (res.StatusCode == 503) {
+			t.Errorf("%s: %q %v, want %q", c.method, got, res.Header, c.want)
+		}
+	}
+}
