@@ -27,7 +27,7 @@ type dialing func(ctx context.Context, network, address string) (net.Conn, error
 // startFront serves a front, with an engine of its own, before the sidecars with those routes.
 func startFront(t testing.TB, cookie string, dial dialing, routes ...string) *listener {
 	front := sidecar.NewFront(sidecar.FrontOptions{
-		Cookie: cookie, Probe: probing(dial), IntN: rand.IntN, Metrics: metrics.NewFront(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+		Cookie: cookie, Sticky: true, Probe: probing(dial), IntN: rand.IntN, Metrics: metrics.NewFront(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
 	front.SetBackends(fleetOf(routes...))
 	engine, l := reverseproxy.New(reverseproxy.Options{Handler: front, Dial: dial}), newListener()

@@ -107,6 +107,14 @@ func (h *Handler) Vouched(x *head.Exchange) bool {
 	return false
 }
 
+// Lost takes over a safe request whose home died with it; what else may have been executed is not repeated.
+func (h *Handler) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
+	if v := x.Session.(*visit); v.forwarded == "" || !whole || !safe(x.Request.Method) {
+		return head.To{}, head.Fail(502, head.AppUnreachable, "app closed the connection or its answer is malformed")
+	}
+	return h.Unreached(x)
+}
+
 // Unreached takes over what could not be forwarded: the home is gone.
 func (h *Handler) Unreached(x *head.Exchange) (head.To, *head.Reply) {
 	v := x.Session.(*visit)

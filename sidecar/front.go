@@ -17,7 +17,7 @@ import (
 // off the session id, and has no keys, no ring and no session.
 //
 //   - A visitor goes to the sidecar whose route is in the id. Who has no id, or one of a sidecar that is not there, goes to the one with the
-//     fewest requests under way.
+//     fewest requests under way. Where sessions are shared nobody has a home.
 //   - A sidecar that does not want visitors gets none, not even its own, unless no other is left. One that did not answer comes last.
 //   - A request that reached nobody goes on to another sidecar, whatever it asks. So does one whose app is known not to have seen it. One that
 //     may have been executed is sent again once, and only if it is safe (RFC 9110, section 9.2.1).
@@ -30,6 +30,7 @@ type Front struct {
 // FrontOptions configure a Front. Every field is needed.
 type FrontOptions struct {
 	Cookie  string // its name, as the sidecars have it
+	Sticky  bool   // false: no sidecar is any visitor's home
 	Probe   Prober
 	IntN    func(n int) int // draws lots among equally loaded sidecars
 	Metrics *metrics.Front
@@ -57,7 +58,10 @@ type errand struct {
 
 // Request sends a visitor home.
 func (f *Front) Request(x *head.Exchange) (head.To, *head.Reply) {
-	e := &errand{route: routeOf(x.Request.Fields, f.opts.Cookie)}
+	e := &errand{}
+	if f.opts.Sticky {
+		e.route = routeOf(x.Request.Fields, f.opts.Cookie)
+	}
 	x.Session = e
 	return f.send(e)
 }
@@ -111,9 +115,11 @@ func (f *Front) Unreached(x *head.Exchange) (head.To, *head.Reply) {
 }
 
 // Lost sends a safe request again whose connection broke. Once, for a request that kills whoever serves it must not go through the fleet.
-func (f *Front) Lost(x *head.Exchange) (head.To, *head.Reply) {
+// The sidecar gets no other one until it has answered a probe: those that wait on its other connections could not be repeated either.
+func (f *Front) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
 	e := x.Session.(*errand)
-	if e.repeated || !safe(x.Request.Method) {
+	f.mark(e.last(), gone)
+	if e.repeated || !whole || !safe(x.Request.Method) {
 		return head.To{}, head.Fail(502, head.AppUnreachable, "the sidecar broke the connection; the request may have been executed")
 	}
 	e.repeated = true

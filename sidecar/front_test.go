@@ -39,7 +39,7 @@ var (
 func newBalancer(t testing.TB, routes ...string) *balancer {
 	b := &balancer{t: t, draws: func(int) int { return 1 }, health: map[string]error{}}
 	b.Front = sidecar.NewFront(sidecar.FrontOptions{
-		Cookie: "__Host-psid", Probe: b.probe, IntN: func(n int) int { return b.draws(n) },
+		Cookie: "__Host-psid", Sticky: true, Probe: b.probe, IntN: func(n int) int { return b.draws(n) },
 		Metrics: metrics.NewFront(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
 	b.SetBackends(fleetOf(routes...))
@@ -243,17 +243,22 @@ func TestFrontRefusedSidecar(t *testing.T) {
 
 // Only a safe request is sent a second time, and that once.
 func TestFrontLostSidecar(t *testing.T) {
+	b := newBalancer(t, "a1", "a2")
+	if got := where(b.Lost(b.must(request("GET"), "a1"), false)); got != "502" {
+		t.Errorf("a request whose body is gone goes to %s", got)
+	}
 	for method, want := range map[string]string{"GET": "a1", "HEAD": "a1", "OPTIONS": "a1", "POST": "502", "PUT": "502", "DELETE": "502", "get": "502"} {
 		b := newBalancer(t, "a1", "a2", "a3")
 		x := b.must(request(method, homed("a2")), "a2")
-		if got := where(b.Lost(x)); got != want {
+		if got := where(b.Lost(x, true)); got != want {
 			t.Errorf("a lost %s goes to %s, want %s", method, got, want)
 		}
-		if got := where(b.Lost(x)); got != "502" {
+		if got := where(b.Lost(x, true)); got != "502" {
 			t.Errorf("a %s lost twice goes to %s", method, got)
 		}
 		b.End(x, nil)
-		b.must(request("GET", homed("a2")), "a2") // it may live: the next probe tells
+		next := map[bool]string{true: "a3", false: "a1"}[want == "a1"] // who lost one gets none until it has answered a probe
+		b.must(request("GET", homed("a2")), next)
 	}
 }
 

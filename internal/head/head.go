@@ -51,8 +51,9 @@ type Rerouter interface {
 // Repeater is a Rerouter that may have a request sent again although the one before may have executed it.
 type Repeater interface {
 	Rerouter
-	// Lost is told that the connection broke before an answer to x, which has no body, could be read. It says where x goes now, or the answer.
-	Lost(x *Exchange) (To, *Reply)
+	// Lost is told that the connection broke before an answer to x could be read. It says where x goes now, or the answer. Where x is
+	// not whole, its body being gone, it must be an answer.
+	Lost(x *Exchange, whole bool) (To, *Reply)
 }
 
 // Voucher is a Handler that knows requests which another sidecar of its fleet passed on.

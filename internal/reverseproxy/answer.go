@@ -95,20 +95,25 @@ func handleError(w http.ResponseWriter, _ *http.Request, err error) {
 	}
 }
 
-// mayGoOn settles whom to ask where the request goes now: only a Handler that takes part in it, and only when a failed try has taken nothing
-// of the body.
+// mayGoOn settles whom to ask where the request goes now: only a Handler that takes part in it, and with a body only when the failed try has
+// taken nothing of it.
 func (x *exchange) mayGoOn(err error) bool {
-	var dial *unreachableError
-	var timeout net.Error
+	var (
+		dial    *unreachableError
+		body    *bodyError
+		timeout net.Error
+	)
 	rerouter, _ := x.engine.options.Handler.(head.Rerouter)
 	repeater, _ := x.engine.options.Handler.(head.Repeater)
 	switch {
 	case rerouter == nil:
 	case errors.Is(err, head.ErrNotExecuted), errors.As(err, &dial) && x.body.whole():
 		x.again = rerouter.Unreached
-	case repeater == nil || x.body != nil || errors.Is(err, errBadUpgrade) || errors.As(err, &timeout) && timeout.Timeout():
+	case repeater == nil || errors.As(err, &body) || errors.Is(err, errBadUpgrade) || errors.As(err, &timeout) && timeout.Timeout():
 	default:
-		x.again = repeater.Lost
+		x.engine.options.Log.Warn("connection lost", "error", err)
+		whole := x.body == nil
+		x.again = func(e *head.Exchange) (head.To, *head.Reply) { return repeater.Lost(e, whole) }
 	}
 	return x.again != nil
 }

@@ -27,8 +27,11 @@ func (r *repeater) Unreached(*head.Exchange) (head.To, *head.Reply) {
 	return r.second, nil
 }
 
-func (r *repeater) Lost(x *head.Exchange) (head.To, *head.Reply) {
+func (r *repeater) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
 	r.lost.Add(1)
+	if !whole {
+		return head.To{}, head.Fail(502, head.AppUnreachable, "halved")
+	}
 	if x.Request.Method != http.MethodGet {
 		return head.To{}, head.Fail(502, head.AppUnreachable, "lost")
 	}
@@ -79,7 +82,7 @@ func TestRefusedGoesOn(t *testing.T) {
 	}
 }
 
-// P7: when the connection breaks the Handler decides, and is not even asked about a request with a body.
+// P7: when the connection breaks the Handler decides, and knows whether the body is gone.
 func TestLostIsTheHandlersToDecide(t *testing.T) {
 	for _, c := range []struct {
 		method string
@@ -89,7 +92,7 @@ func TestLostIsTheHandlersToDecide(t *testing.T) {
 	}{
 		{"GET", nil, "200 GET 0", 1},
 		{"POST", nil, "502 lost\n", 1},
-		{"POST", strings.NewReader("x"), "502 " + badAnswer.Body, 0},
+		{"POST", strings.NewReader("x"), "502 halved\n", 1},
 	} {
 		app := startListening(t, func(_ net.Conn, r *bufio.Reader) { _, _ = readHead(r) })
 		r, p := startTwo(t, app, Options{})
