@@ -7,13 +7,14 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pillion-proxy/pillion/internal/demo"
+	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/memcachedtest"
+	"github.com/pillion-proxy/pillion/sidecar"
 )
 
 func newDemoCommand(e env) *cobra.Command {
@@ -41,8 +42,6 @@ func newDemoCommand(e env) *cobra.Command {
 // newDemoPartCommands are the parts of the demo that are no commands of their own.
 func newDemoPartCommands(e env) []*cobra.Command {
 	var listen, name string
-	var sticky bool
-	var sidecars []string
 	part := func(use string, run func(ctx context.Context, l net.Listener) error) *cobra.Command {
 		cmd := &cobra.Command{Use: use, Hidden: true, Args: arguments(0, 0, "no words"), RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := net.Listen("tcp", listen)
@@ -58,19 +57,8 @@ func newDemoPartCommands(e env) []*cobra.Command {
 	node := part("demo-node", serveNode)
 	app := part("demo-app", func(ctx context.Context, l net.Listener) error { return serveUntil(ctx, l, demo.App(name)) })
 	app.Flags().StringVar(&name, "name", "app", "how the app calls itself")
-	front := part("demo-front", func(ctx context.Context, l net.Listener) error {
-		var backends []demo.Sidecar
-		for _, s := range sidecars {
-			route, address, ok := strings.Cut(s, "=")
-			if !ok {
-				return fmt.Errorf("--sidecar %q is not ROUTE=ADDRESS", s)
-			}
-			backends = append(backends, demo.Sidecar{Route: route, Address: address})
-		}
-		return serveUntil(ctx, l, demo.NewFront(backends, sticky, "demo"))
-	})
-	front.Flags().StringArrayVar(&sidecars, "sidecar", nil, "`route=address`")
-	front.Flags().BoolVar(&sticky, "sticky", true, "send a visitor to the sidecar in the session id")
+	front := newFrontCommand(e, func(f *sidecar.Front) head.Handler { return demo.Front{Balancer: f} })
+	front.Use, front.Hidden = "demo-front", true
 	return []*cobra.Command{node, app, front}
 }
 

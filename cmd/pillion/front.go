@@ -13,22 +13,25 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/sidecar"
 )
 
 // frontSettings are what a front was told. It has nothing to do with the settings of a sidecar: it holds no keys and knows no ring.
 type frontSettings struct {
+	handler            func(*sidecar.Front) head.Handler // what the engine drives
 	listen, admin      string
 	backends           []string
 	cookie, healthPath string
+	sticky             bool
 	tlsCert, tlsKey    string
 	trusted            []string
 	timeout, linger    time.Duration
 }
 
-func newFrontCommand(e env) *cobra.Command {
-	var s frontSettings
+func newFrontCommand(e env, handler func(*sidecar.Front) head.Handler) *cobra.Command {
+	s := frontSettings{handler: handler}
 	cmd := &cobra.Command{
 		Use:   "front",
 		Short: "Balance visitors over sidecars: each goes back to the one that holds the session",
@@ -50,6 +53,7 @@ func newFrontCommand(e env) *cobra.Command {
 	flags.StringVar(&s.listen, "listen", ":8000", "`address` for visitors; port 0 takes a free one")
 	flags.StringSliceVar(&s.backends, "backends", nil, "the `sidecars`: ROUTE=HOST:PORT, the route and the data address of each")
 	flags.StringVar(&s.cookie, "cookie", "__Host-psid", "`name` of the session cookie, the sidecars' session.cookie")
+	flags.BoolVar(&s.sticky, "sticky", true, "false: sessions are shared, and each request goes to the least loaded sidecar")
 	flags.StringVar(&s.tlsCert, "tls-cert", "", "PEM certificate chain for visitors, a `file`; read again at SIGHUP")
 	flags.StringVar(&s.tlsKey, "tls-key", "", "its private key, a `file`")
 	flags.StringSliceVar(&s.trusted, "trusted-proxies", nil, "`networks` whose X-Forwarded-* fields are kept; those of others are replaced")

@@ -52,9 +52,11 @@ func newFrontProcess(s frontSettings, trusted []netip.Prefix, stderr io.Writer) 
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.adminServer = &http.Server{ReadHeaderTimeout: 10 * time.Second}
 	m := metrics.NewFront(p.registry)
-	p.front = sidecar.NewFront(sidecar.FrontOptions{Cookie: s.cookie, Probe: healthProber(s.healthPath), IntN: rand.IntN, Metrics: m, Log: p.log})
+	p.front = sidecar.NewFront(sidecar.FrontOptions{
+		Cookie: s.cookie, Sticky: s.sticky, Probe: healthProber(s.healthPath), IntN: rand.IntN, Metrics: m, Log: p.log,
+	})
 	served := reverseproxy.Options{
-		Handler: p.front, HealthPath: s.healthPath, Health: p.front.Ready, Limits: frontLimits, UpstreamTimeout: s.timeout, TrustedProxies: trusted,
+		Handler: s.handler(p.front), HealthPath: s.healthPath, Health: p.front.Ready, Limits: frontLimits, UpstreamTimeout: s.timeout, TrustedProxies: trusted,
 		Dial:      (&net.Dialer{Timeout: frontDial}).DialContext,
 		OwnAnswer: func(token string) { m.OwnAnswers.WithLabelValues(token).Inc() }, Log: p.log,
 	}

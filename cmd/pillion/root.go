@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pillion-proxy/pillion/internal/config"
+	"github.com/pillion-proxy/pillion/internal/head"
+	"github.com/pillion-proxy/pillion/sidecar"
 )
 
 // How commands are made. Each has a file and a constructor newXCommand(env) that run adds to the tree.
@@ -52,6 +54,7 @@ func newRootCommand(e env) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newSidecarCommand(e), newControlPlaneCommand(e), newEnvoyBootstrapCommand(e), newDemoCommand(e), newSessionCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
 	root.AddCommand(newSidecarCommand(e), newFrontCommand(e), newDemoCommand(e), newSessionCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
+	root.AddCommand(newSidecarCommand(e), newFrontCommand(e, func(f *sidecar.Front) head.Handler { return f }), newDemoCommand(e), newSessionCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
 	root.AddCommand(newDemoPartCommands(e)...)
 	return root
 }

@@ -99,6 +99,8 @@ func (f *fleet) plan() (parts []*part, metrics string, err error) {
 	sidecar := []string{
 		"sidecar", mode, "--app=demo", "--session-insecure-cookie", "--keys=id=1,use=seal,file=" + key, "--ring-nodes=n1=" + n1, "--ring-nodes=n2=" + n2,
 		"--ring-op-timeout=1s", "--commit-timeout=5s", // nodes, apps and visitors share these processors: a busy one is not dead
+		"sidecar", mode, "--app=" + space, "--session-insecure-cookie", "--keys=id=1,use=seal,file=" + key, "--ring-nodes=n1=" + n1, "--ring-nodes=n2=" + n2,
+		"--ring-op-timeout=500ms", "--commit-timeout=1s", // nodes, apps and visitors share these processors: a busy one is not dead
 		"--drain-linger=0s", // the front ends before the sidecars: nobody is left to see a drain
 		"--log-level=warn",
 	}
@@ -114,7 +116,7 @@ func (f *fleet) plan() (parts []*part, metrics string, err error) {
 	add("app", "app2", app2, "demo-app", "--name=app2")
 	add("sidecar", "a1", a1, append(slices.Clone(sidecar), "--route=a1", "--peers=a2="+a2, "--upstream=http://"+app1, "--admin="+admin1)...)
 	add("sidecar", "a2", a2, append(slices.Clone(sidecar), "--route=a2", "--peers=a1="+a1, "--upstream=http://"+app2, "--admin="+admin2)...)
-	add("front", "front", front, "demo-front", mode, "--sidecar=a1="+a1, "--sidecar=a2="+a2)
+	add("front", "front", front, "demo-front", mode, "--cookie="+cookieName, "--backends=a1="+a1, "--backends=a2="+a2, "--admin=", "--drain-linger=0s")
 	return parts, fmt.Sprintf("http://%s/metrics (a1), http://%s/metrics (a2)", admin1, admin2), nil
 }
 

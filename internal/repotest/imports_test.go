@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"internal/admin":        {"internal/loopback"},
 	"internal/api":          {"internal/loopback"},
 	"internal/config":       {},
-	"internal/demo":         {"internal/ring"},
+	"internal/demo":         {"internal/head", "internal/ring"},
 
 	"internal/store":    {"internal/ring", "sessioncodec"},
 	"sessioncodec":      {},
@@ -59,6 +59,7 @@ var onlyIn = []struct {
 	{"github.com/envoyproxy/go-control-plane", []string{"xds", "xds/server"}, "xDS is one adapter; a sidecar sees xds.Client"},
 	{"google.golang.org/grpc", []string{"xds", "xds/server"}, "xDS is the only gRPC"},
 	{"net/http/httputil", []string{"internal/reverseproxy", "internal/demo"}, "the engine is an adapter; the session engine knows heads only"},
+	{"net/http/httputil", []string{"internal/reverseproxy"}, "the engine is an adapter; the session engine knows heads only"},
 	{"testing", []string{"internal/memcachedtest/memtest"}, "a product binary carries no test flags"},
 }
 
