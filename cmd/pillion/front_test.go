@@ -31,8 +31,8 @@ import (
 	"github.com/pillion-proxy/pillion/internal/ring"
 )
 
-// command is a pillion that runs in this process.
-type command struct {
+// inProcess is a pillion that runs in this process.
+type inProcess struct {
 	t     *testing.T
 	lines *bufio.Reader
 	log   bytes.Buffer // read it after stop
@@ -40,11 +40,11 @@ type command struct {
 	code  chan int
 }
 
-func startCommand(t *testing.T, args ...string) *command {
+func runInProcess(t *testing.T, args ...string) *inProcess {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	in, out := io.Pipe()
-	c := &command{t: t, lines: bufio.NewReader(in), end: cancel, code: make(chan int, 1)}
+	c := &inProcess{t: t, lines: bufio.NewReader(in), end: cancel, code: make(chan int, 1)}
 	go func() {
 		c.code <- run(ctx, args, nil, nil, out, &c.log)
 		_ = out.Close()
@@ -54,7 +54,7 @@ func startCommand(t *testing.T, args ...string) *command {
 }
 
 // says returns what follows the words on the next line of its output.
-func (c *command) says(words string) string {
+func (c *inProcess) says(words string) string {
 	c.t.Helper()
 	line, err := c.lines.ReadString('\n')
 	rest, ok := strings.CutPrefix(strings.TrimSpace(line), words+" ")
@@ -65,7 +65,7 @@ func (c *command) says(words string) string {
 }
 
 // stop ends it as SIGTERM does and returns its exit code.
-func (c *command) stop() int {
+func (c *inProcess) stop() int {
 	c.end()
 	code := <-c.code
 	c.code <- code
@@ -74,8 +74,8 @@ func (c *command) stop() int {
 
 // site is a whole site of real parts: a node, an app with sidecars a1 and a2, and a front that speaks TLS.
 type site struct {
-	sidecars   map[string]*command
-	front      *command
+	sidecars   map[string]*inProcess
+	front      *inProcess
 	url, admin string
 	trust      *x509.CertPool
 	cert, key  string
@@ -99,7 +99,7 @@ func startSite(t *testing.T) *site {
 	app := httptest.NewServer(mux)
 	t.Cleanup(app.Close)
 
-	s := &site{sidecars: map[string]*command{}, trust: x509.NewCertPool()}
+	s := &site{sidecars: map[string]*inProcess{}, trust: x509.NewCertPool()}
 	key := filepath.Join(t.TempDir(), "1.key")
 	if code := run(t.Context(), []string{"config", "key", key}, nil, nil, io.Discard, io.Discard); code != 0 {
 		t.Fatal("no key")
@@ -107,16 +107,16 @@ func startSite(t *testing.T) *site {
 	s.certify(t)
 	args := []string{"front", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--drain-linger=0s", "--tls-cert=" + s.cert, "--tls-key=" + s.key}
 	for _, route := range []string{"a1", "a2"} {
-		c := startCommand(t, "sidecar", "--app=shop", "--route="+route, "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--drain-linger=0s",
+		c := runInProcess(t, "sidecar", "--app=shop", "--route="+route, "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--drain-linger=0s",
 			"--upstream="+app.URL, "--ring-nodes=n1="+node.Addr().String(), "--copies=1", "--keys=id=1,use=seal,file="+key,
 			"--ring-op-timeout=2s", "--commit-timeout=5s", "--trusted-proxies=127.0.0.1")
 		s.sidecars[route] = c
 		args = append(args, "--backends="+route+"="+c.says("listening on"))
 	}
-	s.front = startCommand(t, args...)
+	s.front = runInProcess(t, args...)
 	s.url = "https://" + s.front.says("listening on")
 	s.admin = "http://" + s.front.says("admin on")
-	eventually(t, "every sidecar serves", func() bool { return strings.Count(get(t, http.DefaultClient, s.admin+"/status"), `"serving"`) == 2 })
+	eventually(t, "every sidecar serves", func() bool { return strings.Count(visit(t, http.DefaultClient, s.admin+"/status"), `"serving"`) == 2 })
 	return s
 }
 
@@ -205,7 +205,7 @@ func TestFront(t *testing.T) {
 			t.Errorf("count %d at %s, want %d at %s", n, now, want, home)
 		}
 	}
-	if got := get(t, browser, s.url+"/asker"); !strings.HasPrefix(got, "https 127.0.0.1:") || !strings.HasSuffix(got, " 127.0.0.1, 127.0.0.1") {
+	if got := visit(t, browser, s.url+"/asker"); !strings.HasPrefix(got, "https 127.0.0.1:") || !strings.HasSuffix(got, " 127.0.0.1, 127.0.0.1") {
 		t.Errorf("the app hears that %s asks", got)
 	}
 	testEcho(t, s)
@@ -216,13 +216,13 @@ func TestFront(t *testing.T) {
 	if n, now := s.count(t, browser); n != 11 || now == home {
 		t.Errorf("count %d at %s, want 11 elsewhere", n, now)
 	}
-	if status := get(t, http.DefaultClient, s.admin+"/status"); strings.Count(status, `"health": "serving"`) != 1 || strings.Count(status, `"health": "gone"`) != 1 {
+	if status := visit(t, http.DefaultClient, s.admin+"/status"); strings.Count(status, `"health": "serving"`) != 1 || strings.Count(status, `"health": "gone"`) != 1 {
 		t.Error(status)
 	}
-	if ready := get(t, http.DefaultClient, s.admin+"/ready"); !strings.Contains(ready, `"ready": true`) || !strings.Contains(ready, "sidecar "+home+" is gone") {
+	if ready := visit(t, http.DefaultClient, s.admin+"/ready"); !strings.Contains(ready, `"ready": true`) || !strings.Contains(ready, "sidecar "+home+" is gone") {
 		t.Error(ready)
 	}
-	if counted := get(t, http.DefaultClient, s.admin+"/metrics"); !strings.Contains(counted, `pillion_front_backend_up{backend="`+home+`"} 0`) {
+	if counted := visit(t, http.DefaultClient, s.admin+"/metrics"); !strings.Contains(counted, `pillion_front_backend_up{backend="`+home+`"} 0`) {
 		t.Error(counted)
 	}
 	if code := s.front.stop(); code != 0 {
@@ -240,7 +240,7 @@ func testEcho(t *testing.T, s *site) {
 		t.Fatal(err)
 	}
 	defer c.CloseNow()
-	if !strings.Contains(get(t, http.DefaultClient, s.admin+"/status"), `"requests": 1`) {
+	if !strings.Contains(visit(t, http.DefaultClient, s.admin+"/status"), `"requests": 1`) {
 		t.Error("the tunnel is not under way")
 	}
 	for n := range 10 {
@@ -254,7 +254,7 @@ func testEcho(t *testing.T, s *site) {
 	}
 }
 
-func get(t *testing.T, client *http.Client, url string) string {
+func visit(t *testing.T, client *http.Client, url string) string {
 	t.Helper()
 	resp, err := client.Get(url)
 	if err != nil {
@@ -276,7 +276,7 @@ func TestFrontCertificate(t *testing.T) {
 	if err := p.certificate.load(); err != nil {
 		t.Fatal(err)
 	}
-	first, err := p.certificate.get(nil)
+	first, err := p.certificate.visit(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestFrontCertificate(t *testing.T) {
 	if err := p.certificate.load(); err == nil {
 		t.Error("a text is taken for a certificate")
 	}
-	if now, _ := p.certificate.get(nil); now != first {
+	if now, _ := p.certificate.visit(nil); now != first {
 		t.Error("the certificate changed")
 	}
 	renewed := &site{trust: x509.NewCertPool()}
@@ -295,7 +295,7 @@ func TestFrontCertificate(t *testing.T) {
 	if err := p.certificate.load(); err != nil {
 		t.Fatal(err)
 	}
-	if now, _ := p.certificate.get(nil); bytes.Equal(now.Certificate[0], first.Certificate[0]) {
+	if now, _ := p.certificate.visit(nil); bytes.Equal(now.Certificate[0], first.Certificate[0]) {
 		t.Error("the certificate did not change")
 	}
 }

@@ -52,9 +52,8 @@ func newRootCommand(e env) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd, err} })
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 120"))
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newSidecarCommand(e), newControlPlaneCommand(e), newEnvoyBootstrapCommand(e), newDemoCommand(e), newSessionCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
-	root.AddCommand(newSidecarCommand(e), newFrontCommand(e), newDemoCommand(e), newSessionCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
-	root.AddCommand(newSidecarCommand(e), newFrontCommand(e, func(f *sidecar.Front) head.Handler { return f }), newDemoCommand(e), newSessionCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
+	root.AddCommand(newSidecarCommand(e), newFrontCommand(e, func(f *sidecar.Front) head.Handler { return f }), newControlPlaneCommand(e), newEnvoyBootstrapCommand(e))
+	root.AddCommand(newDemoCommand(e), newSessionCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
 	root.AddCommand(newDemoPartCommands(e)...)
 	return root
 }

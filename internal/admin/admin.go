@@ -96,8 +96,6 @@ type Options struct {
 	Readiness Readiness
 	Status    Status   // nil: no /status
 	Sessions  Sessions // nil: no /session/
-	Status    Status
-	Sessions  Sessions // nil: this process has none
 	Metrics   prometheus.Gatherer
 	Pages     map[string]func() any // further pages for GET, by path
 }
@@ -125,10 +123,6 @@ func New(opts Options) http.Handler {
 	}
 	for path, page := range opts.Pages {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, page()) })
-	if s := opts.Sessions; s != nil {
-		mux.HandleFunc("POST /session/show", func(w http.ResponseWriter, r *http.Request) { session(w, r, s.Show) })
-		mux.HandleFunc("POST /session/destroy", func(w http.ResponseWriter, r *http.Request) { session(w, r, s.Destroy) })
-		mux.HandleFunc("POST /session/destroy-subject", func(w http.ResponseWriter, r *http.Request) { subject(w, r, s) })
 	}
 	return newGuard(opts, mux)
 }

@@ -97,10 +97,8 @@ func (f *fleet) plan() (parts []*part, metrics string, err error) {
 	}
 	mode := fmt.Sprintf("--sticky=%t", f.opts.Sticky)
 	sidecar := []string{
-		"sidecar", mode, "--app=demo", "--session-insecure-cookie", "--keys=id=1,use=seal,file=" + key, "--ring-nodes=n1=" + n1, "--ring-nodes=n2=" + n2,
-		"--ring-op-timeout=1s", "--commit-timeout=5s", // nodes, apps and visitors share these processors: a busy one is not dead
 		"sidecar", mode, "--app=" + space, "--session-insecure-cookie", "--keys=id=1,use=seal,file=" + key, "--ring-nodes=n1=" + n1, "--ring-nodes=n2=" + n2,
-		"--ring-op-timeout=500ms", "--commit-timeout=1s", // nodes, apps and visitors share these processors: a busy one is not dead
+		"--ring-op-timeout=1s", "--commit-timeout=5s", // nodes, apps and visitors share these processors: a busy one is not dead
 		"--drain-linger=0s", // the front ends before the sidecars: nobody is left to see a drain
 		"--log-level=warn",
 	}

@@ -12,8 +12,6 @@ var (
 	ourFlag    = regexp.MustCompile(`--([a-z][a-z-]+)`)
 	setting    = regexp.MustCompile("`([a-z_]+(?:\\.[a-z_]+)+)`")
 	chapters   = []string{"ring.", "session.", "limits.", "log.", "tls.", "app_auth.", "api.", "control_plane_tls."}
-	ownFlag    = regexp.MustCompile(`\bflags\.\w+\(&[\w.]+, "([a-z-]+)"`)
-	chapters   = []string{"ring.", "session.", "limits.", "log.", "tls.", "app_auth.", "api."}
 )
 
 // docs/configuration.md is made from the code, so what it lists exists: the flags and settings that other documents name must be there. Flags of

@@ -58,7 +58,6 @@ var onlyIn = []struct {
 	{"github.com/go-json-experiment/json", []string{"sessioncodec"}, "session JSON is read in one place"},
 	{"github.com/envoyproxy/go-control-plane", []string{"xds", "xds/server"}, "xDS is one adapter; a sidecar sees xds.Client"},
 	{"google.golang.org/grpc", []string{"xds", "xds/server"}, "xDS is the only gRPC"},
-	{"net/http/httputil", []string{"internal/reverseproxy", "internal/demo"}, "the engine is an adapter; the session engine knows heads only"},
 	{"net/http/httputil", []string{"internal/reverseproxy"}, "the engine is an adapter; the session engine knows heads only"},
 	{"testing", []string{"internal/memcachedtest/memtest"}, "a product binary carries no test flags"},
 }
