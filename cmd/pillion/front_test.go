@@ -276,7 +276,7 @@ func TestFrontCertificate(t *testing.T) {
 	if err := p.certificate.load(); err != nil {
 		t.Fatal(err)
 	}
-	first, err := p.certificate.visit(nil)
+	first, err := p.certificate.get(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestFrontCertificate(t *testing.T) {
 	if err := p.certificate.load(); err == nil {
 		t.Error("a text is taken for a certificate")
 	}
-	if now, _ := p.certificate.visit(nil); now != first {
+	if now, _ := p.certificate.get(nil); now != first {
 		t.Error("the certificate changed")
 	}
 	renewed := &site{trust: x509.NewCertPool()}
@@ -295,7 +295,7 @@ func TestFrontCertificate(t *testing.T) {
 	if err := p.certificate.load(); err != nil {
 		t.Fatal(err)
 	}
-	if now, _ := p.certificate.visit(nil); bytes.Equal(now.Certificate[0], first.Certificate[0]) {
+	if now, _ := p.certificate.get(nil); bytes.Equal(now.Certificate[0], first.Certificate[0]) {
 		t.Error("the certificate did not change")
 	}
 }
