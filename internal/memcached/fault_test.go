@@ -87,6 +87,39 @@ func TestKillAndReturnEmpty(t *testing.T) {
 	}
 }
 
+// A node is back with what it had, and the other one, which took the writes meanwhile, is silent: the old copy is no answer.
+func TestOldCopyIsNotBelievedAlone(t *testing.T) {
+	a, b := startReal(t), startReal(t)
+	s := testStore(t, Options{OpTimeout: 50 * time.Millisecond}, a, b)
+	s.Start(t.Context())
+	id, seen := newID(t, "n1"), newID(t, "n1")
+	r := record(entry("a", `1`))
+	mustSave(t, s, id, birth(r))
+	mustSave(t, s, seen, birth(r))
+	a.Freeze()
+	t.Cleanup(a.Thaw)
+	for i := 0; stateOf(s, "n1") != Down; i++ {
+		r = r.With(entry("a", fmt.Sprint(i+10)))
+		w := update(r)
+		w.Wait = store.First
+		mustSave(t, s, id, w)
+	}
+	a.Thaw()
+	eventually(t, "n1 is back", func() bool { return stateOf(s, "n1") == Suspect })
+	now := *r
+	now.Accessed = time.Now().UnixMilli()
+	mustSave(t, s, seen, update(&now))
+	b.Freeze()
+	if found, err := s.Load(context.Background(), id, store.Near); !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("%s, %v", value(found.Record, "a"), err)
+	}
+	if found, err := s.Load(context.Background(), seen, store.Near); err != nil || value(found.Record, "a") != value(r, "a") {
+		t.Errorf("a copy that was written since: %+v, %v", found, err)
+	}
+	b.Kill()
+	eventually(t, "n2 is dead", func() bool { _, err := s.Load(context.Background(), id, store.Near); return err == nil })
+}
+
 // gomemcache's pooled connections each fail once after a restart; none of that reaches a request.
 func TestRestartIsNotNoticedByRequests(t *testing.T) {
 	a, b := startReal(t), startReal(t)

@@ -40,6 +40,7 @@ type health struct {
 	down     atomic.Bool
 	soft     atomic.Bool  // down by failures in a row, not by a refusal
 	wary     atomic.Int64 // until when it is suspect, Unix nanoseconds
+	fell     atomic.Int64 // when it last went down, Unix nanoseconds
 	news     atomic.Bool  // it has a new life or came back, and NewLife has not been told
 	closed   atomic.Bool
 	wake     chan struct{} // ends a pause of the watcher
@@ -127,6 +128,7 @@ func (n *node) fall(err error, soft bool) {
 		return
 	}
 	n.soft.Store(soft)
+	n.fell.Store(time.Now().UnixNano())
 	n.down.Store(true)
 	n.now.Load().client.Close()
 	n.s.metrics.NodeUp.WithLabelValues(n.name).Set(0)

@@ -44,12 +44,35 @@ func (s *Store) load(ctx context.Context, l load, reach store.Reach) (store.Foun
 		return store.Found{}, err
 	}
 	l.answers = append(l.answers, asked...)
+	if !slices.ContainsFunc(l.answers, func(a answer) bool { return a.record != nil }) {
+		return l.missed(ctx)
+	}
+	if silent := l.silent(); silent != nil && !slices.ContainsFunc(l.answers, answer.current) {
+		return store.Found{}, &store.UnknownError{Node: silent.name}
+	}
+	return l.found(l.answers), nil
+}
+
+// silent is a node that may come back with a newer copy than any that was seen; one that refuses connections has no memory any more.
+func (l *load) silent() *node {
 	for _, a := range l.answers {
-		if a.record != nil {
-			return l.found(l.answers), nil
+		if a.err != nil && resultOf(a.err) != refused && (!a.node.down.Load() || a.node.soft.Load()) {
+			return a.node
 		}
 	}
-	return l.missed(ctx)
+	return nil
+}
+
+// current tells whether the copy stands for itself. One that was in its node's memory while that was away, and was not written since,
+// may be older than what the other nodes took meanwhile.
+func (a answer) current() bool {
+	n := a.node
+	if a.record == nil || n.state() != Suspect {
+		return a.record != nil
+	}
+	m := a.life.mark.Load()
+	returned := time.Unix(0, n.wary.Load()).Add(-suspectFor)
+	return m == nil || m.born().UnixNano() > n.fell.Load() || a.record.Accessed >= returned.UnixMilli()
 }
 
 // load is one Load under way.
