@@ -57,14 +57,11 @@ func (b *balancer) probe(ctx context.Context, address string) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.probes++
-	switch err := b.health[address]; err {
-	case nil:
-		return true, nil
-	case errDraining:
+	err := b.health[address]
+	if errors.Is(err, errDraining) {
 		return false, nil
-	default:
-		return false, err
 	}
+	return err == nil, err
 }
 
 // asked is the number of probes so far.
