@@ -12,6 +12,15 @@ import (
 // sharedCopies is how many nodes hold a session of shared mode: a read asks one of them, so the other must be as good.
 const sharedCopies = 2
 
+// copies is how many nodes are written for an id. One that names no node was found by a link of a renewal, or born while no node was up: then
+// all are, for the visitor's own id names one of them, and a read asks that one alone.
+func copies(id ring.ID) int {
+	if id.Node == "" {
+		return 0
+	}
+	return sharedCopies
+}
+
 // shared keeps nothing: each request reads the ring, each change goes back to it (K14). Sessions have no owner.
 type shared struct {
 	h     *Handler
@@ -65,7 +74,7 @@ func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
 		wait = store.First // a lock is only as good as the answer of both copies: sidecars may differ about which node is up (K15)
 	}
 	saved, err := k.h.save(ctx, v.id, store.Write{
-		Join: e.join, Copies: sharedCopies, Wait: wait, Birth: v.born, Seen: v.seen, Done: k.repair(v.id, time.UnixMilli(e.now), false),
+		Join: e.join, Copies: copies(v.id), Wait: wait, Birth: v.born, Seen: v.seen, Done: k.repair(v.id, time.UnixMilli(e.now), false),
 	})
 	e.end()
 	switch {
@@ -105,7 +114,7 @@ func (k *shared) refresh(ctx context.Context, id ring.ID, now time.Time) {
 	mine := *found.Record
 	mine.Accessed = max(mine.Accessed, now.UnixMilli())
 	_, err = k.h.opts.Store.Save(ctx, id, store.Write{
-		Copies: sharedCopies, Wait: store.Both, Done: k.repair(id, now, true),
+		Copies: copies(id), Wait: store.Both, Done: k.repair(id, now, true),
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			return sessioncodec.Join(&mine, stored), nil
 		},
