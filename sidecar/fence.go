@@ -77,6 +77,15 @@ func (h *Handler) trusted(now time.Time) bool {
 	return !h.connected() || now.UnixNano() < h.trust.Load()
 }
 
+// trusts tells whether s may be served without a look at the ring. While memory was not trusted others may have taken over any session,
+// and written a fence that is gone by now: so each is looked for once after that.
+func (k *sticky) trusts(s *session, now time.Time) bool {
+	return k.h.trusted(now) && s.sure.Load() >= k.h.doubt.Load()
+}
+
+// confirm notes that the ring named this process as the owner of s.
+func (s *session) confirm() { s.sure.Store(time.Now().UnixNano()) }
+
 // watchFence polls this sidecar's own fence key. While no node answers, nobody can be fenced, and ring.isolated decides.
 func (h *Handler) watchFence(ctx context.Context) {
 	tick := time.NewTicker(fencePoll)
@@ -86,6 +95,9 @@ func (h *Handler) watchFence(ctx context.Context) {
 			start := time.Now()
 			found := h.opts.Fences.Fenced(ctx, h.opts.Route)
 			if found == store.FenceClear || found == store.FenceIsolated && !h.opts.Refuse {
+				if start.UnixNano() > h.trust.Load() {
+					h.doubt.Store(time.Now().UnixNano())
+				}
 				h.trust.Store(start.Add(fenceTrust).UnixNano())
 			}
 		}

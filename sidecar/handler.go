@@ -37,6 +37,7 @@ type Handler struct {
 	fences     fences
 	heart      heartbeat
 	trust      atomic.Int64                                             // Unix nanoseconds until which memory is trusted
+	doubt      atomic.Int64                                             // Unix nanoseconds when it came to be trusted again, after it was not
 	renewed    chan struct{}                                            // a node has a new life
 	requests   struct{ session, anonymous, ignored prometheus.Counter } // a look-up by label for each request would show
 }

@@ -31,7 +31,7 @@ func (k *sticky) hear(ctx context.Context, call string, m message) (verdict, mes
 		return k.h.strange(ctx, call, m)
 	}
 	if call == callHome {
-		if st := s.now.Load(); st != nil && st.owned && k.h.trusted(time.Now()) {
+		if st := s.now.Load(); st != nil && st.owned && k.trusts(s, time.Now()) {
 			return owned, message{}
 		}
 		return notMine, message{}
@@ -80,7 +80,7 @@ func (k *sticky) release(s *session, st *state, m message) (verdict, message) {
 
 // adopt joins what another sidecar wrote for a session that this one owns.
 func (k *sticky) adopt(s *session, st *state, m message) (verdict, message) {
-	if !st.owned || m.record == nil || !k.h.trusted(time.Now()) {
+	if !st.owned || m.record == nil || !k.trusts(s, time.Now()) {
 		return notMine, message{record: st.record}
 	}
 	record := sessioncodec.Join(st.record, m.record)

@@ -22,7 +22,7 @@ type sticky struct {
 func (k *sticky) find(ctx context.Context, v *visit) error {
 	now := time.Now()
 	if s := k.table.get(v.id.Random); s != nil {
-		if st := s.now.Load(); st.owns(v.id) && !k.expired(s, st, now) && k.h.trusted(now) {
+		if st := s.now.Load(); st.owns(v.id) && !k.expired(s, st, now) && k.trusts(s, now) {
 			k.serve(v, s, st, now)
 			return nil
 		}
@@ -69,7 +69,7 @@ func (k *sticky) serve(v *visit, s *session, st *state, now time.Time) {
 // owned says why: destroyed or superseded. No state: the session is absent.
 func (k *sticky) own(ctx context.Context, s *session, shown ring.ID) (*state, error) {
 	if st := s.now.Load(); st.owns(shown) {
-		if k.h.trusted(time.Now()) {
+		if k.trusts(s, time.Now()) {
 			return st, nil
 		}
 		if st, err := k.verify(ctx, s, st); err != nil || st.owns(shown) {
@@ -92,6 +92,9 @@ func (k *sticky) verify(ctx context.Context, s *session, st *state) (*state, err
 	mine := record.State == sessioncodec.Live && record.Owner == st.record.Owner
 	next := &state{id: st.id, record: record, owned: mine, backed: st.backed}
 	k.remember(s, next)
+	if mine {
+		s.confirm()
+	}
 	return next, nil
 }
 
@@ -170,6 +173,7 @@ func (k *sticky) took(ctx context.Context, v *visit, s *session, st *state, save
 	id := k.h.relabel(st.id, saved.Node)
 	v.id = id
 	k.remember(s, &state{id: id, record: record, owned: true, backed: !saved.Short})
+	s.confirm()
 	s.touched.Store(time.Now().UnixMilli())
 	return nil
 }

@@ -25,6 +25,7 @@ type session struct {
 	now      atomic.Pointer[state]
 	accessed atomic.Int64  // Unix milliseconds of the last request
 	touched  atomic.Int64  // Unix milliseconds of the last write to the ring
+	sure     atomic.Int64  // Unix nanoseconds when the ring last named this process as the owner
 	taking   atomic.Bool   // a takeover holds mu
 	promise  atomic.Uint32 // this process never serves the session at an epoch up to this one
 	dropped  bool          // no longer in the table; guarded by mu

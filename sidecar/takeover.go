@@ -165,6 +165,7 @@ func (t *takeover) claim(ctx context.Context) (*state, error) {
 	id.Route = k.h.opts.Route
 	st := &state{id: k.h.relabel(id, saved.Node), record: record, owned: record.State == sessioncodec.Live, backed: !saved.Short}
 	s.accessed.Store(max(s.accessed.Load(), record.Accessed))
+	s.confirm()
 	s.touched.Store(time.Now().UnixMilli())
 	k.remember(s, st)
 	k.h.count("takeover")

@@ -74,6 +74,7 @@ func (k *sticky) learnt(s *session, wrote *state, seen *sessioncodec.Record, sav
 	}
 	backed := st.record == wrote.record && !saved.Short
 	k.remember(s, &state{id: k.h.relabel(st.id, saved.Node), record: record, owned: true, backed: backed})
+	s.confirm()
 	s.touched.Store(time.Now().UnixMilli())
 	if !backed && st.record != wrote.record {
 		k.later(s)
