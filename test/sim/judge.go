@@ -40,7 +40,7 @@ type Violation struct {
 func (v Violation) String() string { return fmt.Sprintf("%s: %s\n\tby %s", v.Invariant, v.Why, v.At) }
 
 // slowest is how long a request may take beside the app's own time: the wait for the lock, a look-up with a takeover that meets frozen
-// nodes, the commit, and the way there and back.
+// nodes, the commit, and the way there and back. One that was forwarded into a partition waits for its end, too.
 const slowest = 4 * time.Second
 
 // lineage is one session through its renewals, as its visitor knows it.
@@ -110,7 +110,13 @@ func (c *court) hear(o *Observation) {
 	if o.panicked != "" {
 		c.blame(o, Panicked, "%s", o.panicked)
 	}
-	if took := o.End - o.Start - o.App; took > slowest {
+	most := slowest
+	for _, f := range c.w.scenario.Faults {
+		if f.Kind == Partition {
+			most += f.For
+		}
+	}
+	if took := o.End - o.Start - o.App; took > most {
 		c.blame(o, Slow, "it took %v", took)
 	}
 	l := c.sessions[session(o.Shown)]
