@@ -51,7 +51,7 @@ func (k *sticky) home(ctx context.Context, v *visit) (route string, ok bool) {
 	if v.hopped || route == h.opts.Route || !h.connected() {
 		return "", false
 	}
-	if _, listed := (*h.peers.Load())[route]; !listed {
+	if _, listed := (*h.peers.Load())[route]; !listed || (*h.leaving.Load())[route] {
 		return "", false
 	}
 	if s := k.table.get(v.id.Random); s != nil && s.now.Load().owns(v.id) {

@@ -30,6 +30,7 @@ type Handler struct {
 	ignore     atomic.Pointer[[]*regexp.Regexp]
 	keys       atomic.Pointer[ring.Keys]
 	peers      atomic.Pointer[map[string]string] // route -> address
+	leaving    atomic.Pointer[map[string]bool]   // peers that drain
 	sealer     atomic.Pointer[Sealer]
 	hops       *hops
 	subjects   *subjects
@@ -94,6 +95,7 @@ func New(opts Options) *Handler {
 	h.subjects = newSubjects(h)
 	h.pulses = newPulses()
 	h.SetPeers(nil)
+	h.SetLeaving(nil)
 	h.SetKeys(opts.Keys, opts.Sealer, opts.Secrets)
 	if opts.Sticky {
 		h.keeper = &sticky{h: h, table: newTable(opts.MemoryLimit, opts.Metrics)}

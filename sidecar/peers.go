@@ -98,6 +98,13 @@ func (h *Handler) SetPeers(addresses map[string]string) {
 	h.peers.Store(&peers)
 }
 
+// SetLeaving replaces the routes of peers that drain. They are asked to hand sessions over, and no request is forwarded to them: it could
+// meet a closing connection.
+func (h *Handler) SetLeaving(routes map[string]bool) {
+	leaving := maps.Clone(routes)
+	h.leaving.Store(&leaving)
+}
+
 // connected tells whether this sidecar can ask others at all.
 func (h *Handler) connected() bool {
 	return h.opts.Call != nil && h.hops.configured() && len(*h.peers.Load()) > 0

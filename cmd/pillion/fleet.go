@@ -188,10 +188,14 @@ func (f *fleet) setPeers(c *config.Config, value *structpb.Struct) {
 			delete(f.peers, route)
 		}
 	}
+	leaving := map[string]bool{}
 	for route, v := range value.GetFields() {
-		f.peers[route] = v.GetStructValue().GetFields()["address"].GetStringValue()
+		peer := v.GetStructValue().GetFields()
+		f.peers[route] = peer["address"].GetStringValue()
+		leaving[route] = peer["draining"].GetBoolValue()
 	}
 	f.mu.Unlock()
+	f.p.handler.SetLeaving(leaving)
 	f.p.handler.SetPeers(f.addresses(c))
 }
 
