@@ -44,17 +44,14 @@ func ringEmptied(t *trial) {
 	if !eventually(patience, t.ringIsUp) {
 		t.problem("the nodes do not come back")
 	}
-	noticed := time.Since(back).Round(10 * time.Millisecond)
-	t.pause(200 * time.Millisecond) // answers under way
-	refused := t.refusals()
-	t.wait(4 * time.Second)
-	if n := t.refusals() - refused; n > 0 {
-		t.problem("%d answers were 503 after all nodes were back", n)
+	t.say("the nodes were in use again after %.1f s", time.Since(back).Seconds())
+	if !t.quiet() {
+		t.problem("answers are still 503 %v after all nodes were back", time.Since(back))
 	}
+	t.wait(4 * time.Second)
 	stop()
 	t.audit(all)
 	counted := t.metric(`pillion_session_events_total{event="lost"}`)
-	t.say("the nodes were in use again after %v", noticed)
 	t.say("pillion counted %d sessions as lost", counted)
 	if t.renamed > counted {
 		t.problem("%d sessions were replaced, %d counted as lost", t.renamed, counted)
@@ -62,6 +59,17 @@ func ringEmptied(t *trial) {
 	if t.sticky() && t.lost+t.wentBack > 0 {
 		t.problem("%d changes were lost although memory had them, %d answers went back", t.lost, t.wentBack)
 	}
+}
+
+// quiet waits for half a second without any 503.
+func (t *trial) quiet() bool {
+	for range 8 {
+		before := t.refusals()
+		if t.pause(500 * time.Millisecond); t.refusals() == before {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *trial) refusals() int { t.mu.Lock(); defer t.mu.Unlock(); return t.unavailable }
