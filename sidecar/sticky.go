@@ -29,16 +29,14 @@ func (k *sticky) find(ctx context.Context, v *visit) error {
 	}
 	s := k.table.lock(v.id.Random)
 	defer s.mu.Unlock()
-	if st := s.now.Load(); st != nil && st.owned && k.expired(s, st, now) {
-		k.h.count("expired")
-		k.table.drop(s)
-		return nil
-	}
-	st, err := k.own(ctx, s, v.id)
+	st, err := k.own(ctx, s, v.id) // first: that nobody used it here means nothing where another sidecar owns it by now
 	switch {
 	case err != nil || st == nil:
 		k.discard(s)
 		return err
+	case st.owned && k.expired(s, st, now):
+		k.h.count("expired")
+		k.table.drop(s)
 	case st.owned:
 		k.serve(v, s, st, now)
 	default:
