@@ -20,6 +20,7 @@ type background struct {
 	queue   []job
 	waiting map[[16]byte]bool
 	running int
+	retries int // jobs that will be queued again
 	closed  bool
 }
 
@@ -52,10 +53,17 @@ func (b *background) add(random [16]byte, run func(context.Context)) bool {
 
 // again queues a job that could not be done now; while the queue is full it keeps trying.
 func (b *background) again(random [16]byte, run func(context.Context)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.retries++
 	time.AfterFunc(backgroundRetry, func() {
 		if !b.add(random, run) {
 			b.again(random, run)
 		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.retries--
+		b.changed.Broadcast()
 	})
 }
 
@@ -102,7 +110,7 @@ func (b *background) next(ctx context.Context) bool {
 	return true
 }
 
-// flush waits until nothing is queued or running, or ctx ends.
+// flush waits until nothing is queued, running or to be tried again, or ctx ends.
 func (b *background) flush(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() {
 		b.mu.Lock()
@@ -112,7 +120,7 @@ func (b *background) flush(ctx context.Context) {
 	defer stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for (len(b.queue) > 0 || b.running > 0) && ctx.Err() == nil && !b.closed {
+	for (len(b.queue) > 0 || b.running > 0 || b.retries > 0) && ctx.Err() == nil && !b.closed {
 		b.changed.Wait()
 	}
 }
