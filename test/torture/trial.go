@@ -80,10 +80,10 @@ func (t *trial) try(err error) {
 	}
 }
 
-// wait lets the load run for d, or for a quarter of it in short form.
+// wait lets the load run for d, or for a fifth of it in short form.
 func (t *trial) wait(d time.Duration) {
 	if t.short {
-		d /= 4
+		d /= 5
 	}
 	t.pause(d)
 }
