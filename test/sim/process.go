@@ -56,48 +56,7 @@ func (w *world) start(index int) *process {
 		w: w, route: route(index), incarnation: scramble(w.scenario.Seed<<8 + w.incarnations),
 		dead: make(chan struct{}), ran: make(chan struct{}),
 	}
-	random := &seeded{r: rand.NewChaCha8([32]byte(bytes.Repeat(fmt.Appendf(nil, "%016x", p.incarnation), 2)))}
-	codec, err := sessioncodec.New(sessioncodec.Options{Space: space, Random: random, Seal: &sessioncodec.Key{ID: 1, Secret: secret}})
-	must(err)
-	keys, err := ring.NewKeys(space, secret)
-	must(err)
-	byAddress := map[string]*link{}
-	var nodes []ring.Node
-	for _, n := range w.nodes {
-		l := w.newLink(p.route+"-"+n.name, n)
-		p.links = append(p.links, l)
-		byAddress[n.name+".test:11211"] = l
-		nodes = append(nodes, ring.Node{Name: n.name, Address: n.name + ".test:11211"})
-	}
-	m, log := metrics.New(prometheus.NewRegistry()), slog.New(w.history.slog(p.route))
-	p.store, err = memcached.New(memcached.Options{
-		Nodes: nodes, Space: space, Codec: codec, TouchSlack: touchEvery + time.Minute, Random: random, Metrics: m, Log: log,
-		NewLife: func(node string) { p.handler.NewLife(node) },
-		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return byAddress[address].dial(ctx)
-		},
-	})
-	must(err)
-	ahead := w.scenario.Skew[index]
-	seen := w.store(p)
-	fences, ok := seen.(sidecar.Fences)
-	if !ok {
-		fences = p.store
-	}
-	p.handler = sidecar.New(sidecar.Options{
-		Store: skewed{seen, ahead}, Upstream: app, Keys: keys, Space: space, Route: p.route, Incarnation: p.incarnation, Sticky: w.scenario.Sticky,
-		Cookie: cookie, Idle: idle, Lifetime: 24 * time.Hour, RenewGrace: renewGrace, MaxSize: 64 << 10, InlineMax: 16 << 10, MaxPatch: 64 << 10,
-		Commit: w.scenario.Commit, CommitTimeout: 250 * time.Millisecond, Copies: 2, UnknownFor: time.Minute,
-		Lock: w.scenario.Lock, LockWait: time.Second, Strict: true, MemoryLimit: w.scenario.Memory, Random: random, Metrics: m, Log: log,
-		Call: p.call, Fences: fences, Keyed: p.store, Sealer: skewedSealer{codec, ahead}, Secrets: [][]byte{secret},
-	})
-	if w.scenario.Peers {
-		peers := map[string]string{}
-		for i := range w.scenario.Skew {
-			peers[route(i)] = route(i)
-		}
-		p.handler.SetPeers(peers)
-	}
+	p.wire(w.scenario.Skew[index])
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	p.store.Start(ctx)
@@ -107,6 +66,55 @@ func (w *world) start(index int) *process {
 		close(p.ran)
 	}()
 	return p
+}
+
+// wire puts a sidecar together, as cmd/pillion does. Its clock is ahead by that much.
+func (p *process) wire(ahead time.Duration) {
+	s := p.w.scenario
+	random := &seeded{r: rand.NewChaCha8([32]byte(bytes.Repeat(fmt.Appendf(nil, "%016x", p.incarnation), 2)))}
+	codec, err := sessioncodec.New(sessioncodec.Options{Space: space, Random: random, Seal: &sessioncodec.Key{ID: 1, Secret: secret}})
+	must(err)
+	keys, err := ring.NewKeys(space, secret)
+	must(err)
+	m, log := metrics.New(prometheus.NewRegistry()), slog.New(p.w.history.slog(p.route))
+	p.connect(memcached.Options{
+		Space: space, Codec: codec, TouchSlack: touchEvery + time.Minute, Random: random, Metrics: m, Log: log,
+		NewLife: func(node string) { p.handler.NewLife(node) },
+	})
+	seen := p.w.store(p)
+	fences, ok := seen.(sidecar.Fences)
+	if !ok {
+		fences = p.store
+	}
+	p.handler = sidecar.New(sidecar.Options{
+		Store: skewed{seen, ahead}, Upstream: app, Keys: keys, Space: space, Route: p.route, Incarnation: p.incarnation, Sticky: s.Sticky,
+		Cookie: cookie, Idle: idle, Lifetime: 24 * time.Hour, RenewGrace: renewGrace, MaxSize: 64 << 10, InlineMax: 16 << 10, MaxPatch: 64 << 10,
+		Commit: s.Commit, CommitTimeout: 250 * time.Millisecond, Copies: 2, UnknownFor: time.Minute,
+		Lock: s.Lock, LockWait: time.Second, Strict: true, MemoryLimit: s.Memory, Random: random, Metrics: m, Log: log,
+		Call: p.call, Fences: fences, Keyed: p.store, Sealer: skewedSealer{codec, ahead}, Secrets: [][]byte{secret},
+	})
+	if s.Peers {
+		peers := map[string]string{}
+		for i := range s.Skew {
+			peers[route(i)] = route(i)
+		}
+		p.handler.SetPeers(peers)
+	}
+}
+
+// connect makes the store and a link to each node.
+func (p *process) connect(o memcached.Options) {
+	byAddress := map[string]*link{}
+	for _, n := range p.w.nodes {
+		l := p.w.newLink(p.route+"-"+n.name, n)
+		p.links = append(p.links, l)
+		byAddress[n.name+".test:11211"] = l
+		o.Nodes = append(o.Nodes, ring.Node{Name: n.name, Address: n.name + ".test:11211"})
+	}
+	o.Dial = func(ctx context.Context, _, address string) (net.Conn, error) { return byAddress[address].dial(ctx) }
+	var err error
+	p.store, err = memcached.New(o)
+	must(err)
 }
 
 // kill is kill -9: its connections break, what it has sent may still arrive, what it has in memory is gone. Its code cannot be

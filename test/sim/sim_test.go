@@ -3,21 +3,25 @@ package sim_test
 import (
 	"flag"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/pillion-proxy/pillion/test/sim"
 )
 
 var (
 	seed  = flag.Uint64("sim.seed", 0, "run this seed alone")
-	seeds = flag.Uint64("sim.seeds", 20, "how many seeds to run")
+	seeds = flag.Uint64("sim.seeds", 200, "how many seeds to run")
 	first = flag.Uint64("sim.first", 1, "the first of them")
 	show  = flag.Bool("sim.log", false, "print the history of -sim.seed")
+	small = flag.Bool("sim.shrink", false, "leave out of -sim.seed what it fails without")
 )
 
-// run lets a scenario happen in a bubble of its own. Goroutines that stay behind are a violation, too: the bubble would never end.
+// run lets a scenario happen in a bubble of its own. Goroutines that stay behind are a failure, too: their bubble would never end.
 func run(t *testing.T, s sim.Scenario, o sim.Options) (r sim.Result) {
 	t.Helper()
 	defer func() {
@@ -31,33 +35,95 @@ func run(t *testing.T, s sim.Scenario, o sim.Options) (r sim.Result) {
 
 func TestSimulation(t *testing.T) {
 	if *seed != 0 {
-		s := sim.Draw(*seed)
-		r := run(t, s, sim.Options{Keep: *show})
-		if *show {
-			fmt.Printf("%+v\n", s)
-			for _, line := range r.History {
-				fmt.Println(line)
-			}
-		}
-		for _, v := range r.Violations {
-			t.Error(v)
-		}
+		one(t, sim.Draw(*seed))
 		return
 	}
-	own := map[string]int{}
-	requests := 0
-	for n := *first; n < *first+*seeds; n++ {
-		r := run(t, sim.Draw(n), sim.Options{})
-		for _, v := range r.Violations {
-			t.Errorf("seed %d: %s", n, v)
-			break
+	var within, outside tally
+	t.Run("seeds", func(t *testing.T) {
+		workers := uint64(runtime.GOMAXPROCS(0))
+		for w := range workers {
+			t.Run(fmt.Sprint(w), func(t *testing.T) {
+				t.Parallel()
+				for n := *first + w; n < *first+*seeds; n += workers {
+					s := sim.Draw(n)
+					r := run(t, s, sim.Options{})
+					if len(r.Violations) > 0 {
+						t.Errorf("seed %d: %s", n, r.Violations[0])
+					}
+					if s.Promised {
+						within.add(r)
+					} else {
+						outside.add(r)
+					}
+				}
+			})
 		}
-		requests += len(r.Observations)
-		for token, count := range r.Own {
-			own[token] += count
+	})
+	t.Logf("within the promise %s; outside %s", &within, &outside)
+}
+
+// one runs one seed for whoever looks into it.
+func one(t *testing.T, s sim.Scenario) {
+	r := run(t, s, sim.Options{Keep: *show})
+	if *small && len(r.Violations) > 0 {
+		s = shrink(t, s, r.Violations[0].Invariant)
+		r = run(t, s, sim.Options{Keep: *show})
+	}
+	if *show {
+		fmt.Printf("%+v\n", s)
+		for _, line := range r.History {
+			fmt.Println(line)
 		}
 	}
-	t.Logf("%d seeds, %d requests, Pillion's own answers: %v", *seeds, requests, own)
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+}
+
+// shrink leaves out steps and faults as long as the invariant still breaks.
+func shrink(t *testing.T, s sim.Scenario, broken sim.Invariant) sim.Scenario {
+	fails := func(smaller sim.Scenario) bool {
+		return slices.ContainsFunc(run(t, smaller, sim.Options{}).Violations, func(v sim.Violation) bool { return v.Invariant == broken })
+	}
+	for i := len(s.Faults) - 1; i >= 0; i-- {
+		smaller := s
+		if smaller.Faults = slices.Delete(slices.Clone(s.Faults), i, i+1); fails(smaller) {
+			s = smaller
+		}
+	}
+	for i := len(s.Steps) - 1; i >= 0; i-- {
+		smaller := s
+		if smaller.Steps = slices.Delete(slices.Clone(s.Steps), i, i+1); fails(smaller) {
+			s = smaller
+		}
+	}
+	return s
+}
+
+// tally counts what several histories came to.
+type tally struct {
+	mu                  sync.Mutex
+	histories, requests int
+	slowest             time.Duration
+	own                 map[string]int
+}
+
+func (c *tally) add(r sim.Result) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.histories++
+	c.requests += len(r.Observations)
+	c.slowest = max(c.slowest, r.Slowest)
+	if c.own == nil {
+		c.own = map[string]int{}
+	}
+	for token, n := range r.Own {
+		c.own[token] += n
+	}
+}
+
+func (c *tally) String() string {
+	return fmt.Sprintf("%d histories, %d requests, the slowest %v, Pillion's own answers %v", c.histories, c.requests, c.slowest, c.own)
 }
 
 // One seed is one history, or whoever debugs it chases a ghost. Goroutines that wake at the very same instant are run in an order that
