@@ -13,7 +13,7 @@ func mixed(t *trial) {
 	stop := t.load(all, think, func(v *visitor) { v.increment("count", ""); v.look() })
 	duration := 30 * time.Second
 	if t.short {
-		duration = 4 * time.Second
+		duration = 3 * time.Second
 	}
 	for end := time.Now().Add(duration); time.Now().Before(end) && t.ctx.Err() == nil; {
 		node, sidecar := t.nodes[t.rand.IntN(len(t.nodes))], t.sidecars[t.rand.IntN(len(t.sidecars))]

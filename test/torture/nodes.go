@@ -70,7 +70,7 @@ func nodesFlushed(t *trial) {
 
 // nodeEvicts: n1 has memory for a part of the sessions only, and evicts others all the time.
 func nodeEvicts(t *trial) {
-	all := t.visitors(t.count(2000, 700))
+	all := t.visitors(t.count(2000, 400))
 	for _, v := range all {
 		v.send("POST", "/set?k=blob&v="+t.noise(6000))
 	}

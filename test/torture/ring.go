@@ -107,7 +107,7 @@ func expiredCookies(t *trial) {
 			last = max(last, time.Since(down))
 		}
 	})
-	t.pause(unknownFor + 2*time.Second)
+	t.pause(unknownFor + 1500*time.Millisecond)
 	stop()
 	t.say("last ring_unknown after %.1f s of %v", last.Seconds(), unknownFor)
 	if last > unknownFor+time.Second {
