@@ -80,7 +80,7 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 	found, last := slices.Clone(links), owner
 	mu.Unlock()
 	if saved.Short {
-		h.owe(id, tomb)
+		h.owe(id, tomb, nil)
 	}
 	return found, h.tell(ctx, id, tomb, last, saved.Short)
 }
@@ -124,8 +124,9 @@ func (h *Handler) linksOf(r *sessioncodec.Record) []sessioncodec.Link {
 }
 
 // owe brings the end of a session, a tombstone or the mark of a renewal, to the nodes that did not answer: once a second until all have it.
-// A node that is back with the living record would show it once the others have lost theirs.
-func (h *Handler) owe(id ring.ID, end *sessioncodec.Record) {
+// A node that is back with the living record would show it once the others have lost theirs. What was found there is handed to found, if
+// that is not nil.
+func (h *Handler) owe(id ring.ID, end *sessioncodec.Record, found func(context.Context, *sessioncodec.Record) error) {
 	dead := end.State == sessioncodec.Destroyed
 	h.background.again(endJob(id.Random, end.State), func(ctx context.Context) {
 		if time.Since(id.Born()) > h.opts.Lifetime || !dead && end.Expired(time.Now(), h.touch) {
@@ -135,8 +136,14 @@ func (h *Handler) owe(id ring.ID, end *sessioncodec.Record) {
 			Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 				return sessioncodec.Join(end, stored), nil
 			}})
-		if !errors.Is(err, store.ErrGone) && (err != nil || saved.Short) {
-			h.owe(id, end)
+		if errors.Is(err, store.ErrGone) {
+			return
+		}
+		if err == nil && found != nil {
+			err = found(ctx, saved.Record)
+		}
+		if err != nil || saved.Short {
+			h.owe(id, end, found)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
@@ -121,13 +122,42 @@ func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec
 		return errFrozen
 	}
 	if saved.Short {
-		h.owe(old, &mark)
+		id, born, known := fresh.id, fresh.loaded, sessioncodec.Join(base, saved.Record)
+		h.owe(old, &mark, func(ctx context.Context, found *sessioncodec.Record) error {
+			if err := h.carry(ctx, id, born, known, found); err != nil {
+				return err
+			}
+			known = sessioncodec.Join(known, found)
+			return nil
+		})
 	}
 	late := &instructions{changes: difference(base, saved.Record)}
 	if late.none() {
 		return nil
 	}
 	return h.keeper.commit(ctx, fresh, h.edit(fresh, late))
+}
+
+// carry brings into the successor what a node, written after the renewal was answered, turns out to have taken into the old record while
+// that was live. An attribute that the successor has changed since its birth stays as it is there.
+func (h *Handler) carry(ctx context.Context, id ring.ID, born, known, found *sessioncodec.Record) error {
+	late := difference(known, found)
+	if len(late) == 0 {
+		return nil
+	}
+	next := &visit{space: h.opts.Space, id: id, successor: true}
+	if err := h.keeper.find(ctx, next); err != nil || next.loaded == nil {
+		return err
+	}
+	late = slices.DeleteFunc(late, func(c sessioncodec.Change) bool {
+		was, _ := born.Find(c.Name)
+		is, _ := next.loaded.Find(c.Name)
+		return is.Stamp != was.Stamp
+	})
+	if len(late) == 0 {
+		return nil
+	}
+	return h.keeper.commit(ctx, next, h.edit(next, &instructions{changes: late}))
 }
 
 // difference lists what newer has that base lacks.
