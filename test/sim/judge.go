@@ -76,12 +76,31 @@ func judge(w *world) []Violation {
 	if w.leftover > 0 {
 		c.blame(w.observations[0], Leak, "%d sessions are in memory long after their idle time", w.leftover)
 	}
-	// Two sidecars own a session at once where a front sends its visitor to both and neither asks the other: then nothing is promised.
-	two := w.scenario.Sticky && !w.scenario.Peers && w.scenario.Front != Pinned
-	return slices.DeleteFunc(c.violations, func(v Violation) bool {
-		return !w.scenario.Promised && !v.Weak() || two && v.Invariant == Undead
+	return slices.DeleteFunc(c.violations, func(v Violation) bool { return !w.scenario.promises(v.Invariant) })
+}
+
+// promises tells whether the invariant must hold under the faults of this scenario.
+func (s *Scenario) promises(i Invariant) bool {
+	if !s.Promised && !i.Weak() {
+		return false
+	}
+	if i != Undead && i != OldID {
+		return true
+	}
+	// Two sidecars own a session at once where a front sends its visitor to both and neither asks the other.
+	if s.Sticky && !s.Peers && s.Front != Pinned {
+		return false
+	}
+	// The end of a session is brought to a node that was silent by the sidecar that ended it: not if that is killed first.
+	return !slices.ContainsFunc(s.Faults, func(silent Fault) bool {
+		return (silent.Kind == FreezeNode || silent.Kind == SlowLink) && slices.ContainsFunc(s.Faults, func(kill Fault) bool {
+			return kill.Kind == KillSidecar && kill.At > silent.At && kill.At < silent.At+silent.For+bringing
+		})
 	})
 }
+
+// bringing is how long after a node's silence a sidecar may still owe it something.
+const bringing = 3 * time.Second
 
 func (c *court) blame(o *Observation, i Invariant, format string, args ...any) {
 	c.violations = append(c.violations, Violation{i, fmt.Sprintf(format, args...), o})
