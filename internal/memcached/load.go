@@ -34,9 +34,10 @@ func (s *Store) load(ctx context.Context, l load, reach store.Reach) (store.Foun
 	l.s, l.fleet = s, s.fleet.Load()
 	if own := l.fleet.byName[l.first]; own != nil && reach == store.Near && own.state() == Up {
 		first := s.read(own, l.key)
-		if first.record != nil {
+		if first.record != nil && l.fleet.keeps(first.record, s.copies) {
 			return l.found([]answer{first}), nil
 		}
+		// It lacks the session, or holds it since before a node lost its memory: then a refill may have brought an older copy there.
 		l.answers = append(l.answers, first)
 	}
 	asked := s.readAll(ctx, l.fleet, l.key, l.answers)

@@ -41,7 +41,8 @@ func (e *UnknownError) Unwrap() error { return ErrUnknown }
 type Reach uint8
 
 const (
-	// Near asks the id's node alone, and the others only when that one misses, does not answer or is suspect.
+	// Near asks the id's node alone, and the others only when that one misses, does not answer or is suspect, or when its copy names a
+	// node's life that is over.
 	Near Reach = iota
 	// Everywhere asks all nodes: before a takeover, at a touch.
 	Everywhere
