@@ -184,8 +184,7 @@ func (c *court) compare(o *Observation, l *lineage) {
 			c.old(o, a)
 		}
 	}
-	// A read may be stale where requests of one visitor overlap in shared mode: an answer with an older cookie may have come last.
-	if fresh := o.Kind == Last || c.w.scenario.Sticky || !c.w.scenario.Parallel[o.Visitor]; !fresh || frozen || ending || o.Kind == Ghost {
+	if frozen || ending || o.Kind == Ghost || o.Kind == Usual && !c.fresh(o) {
 		return
 	}
 	for _, a := range l.acts {
@@ -196,6 +195,20 @@ func (c *court) compare(o *Observation, l *lineage) {
 	if o.Kind == Last {
 		c.count(o, l)
 	}
+}
+
+// fresh tells whether a read must show what was acknowledged before. In shared mode not where requests of one visitor overlap, for an answer
+// with an older cookie may have come last; and not before it is noticed that a node has lost its memory: a refill that was under way may have
+// met the write.
+func (c *court) fresh(o *Observation) bool {
+	s := c.w.scenario
+	if s.Sticky {
+		return true
+	}
+	return !s.Parallel[o.Visitor] && !slices.ContainsFunc(s.Faults, func(f Fault) bool {
+		forgets := f.Kind == KillNode || f.Kind == FlushNode || f.Kind == EvictKey
+		return forgets && o.seenAt > settle+f.At && o.seenAt < settle+f.At+f.For+time.Second
+	})
 }
 
 // old judges the use of an id from before renewal a.
