@@ -132,10 +132,17 @@ func (h *Handler) owe(id ring.ID, end *sessioncodec.Record, found func(context.C
 		if time.Since(id.Born()) > h.opts.Lifetime || !dead && end.Expired(time.Now(), h.touch) {
 			return // no id of it is accepted any more, or nothing is left to be shown
 		}
+		var met gathered
 		saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, Refill: dead || h.opts.Sticky,
 			Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+				if dead {
+					met.add(h.linksOf(stored))
+				}
 				return sessioncodec.Join(end, stored), nil
 			}})
+		for _, link := range met.all() {
+			h.buryLater(link)
+		}
 		if errors.Is(err, store.ErrGone) {
 			return
 		}
@@ -144,6 +151,38 @@ func (h *Handler) owe(id ring.ID, end *sessioncodec.Record, found func(context.C
 		}
 		if err != nil || saved.Short {
 			h.owe(id, end, found)
+		}
+	})
+}
+
+// gathered are the links that a write met on the nodes. A write goes on after it was answered.
+type gathered struct {
+	mu    sync.Mutex
+	links []sessioncodec.Link
+}
+
+func (g *gathered) add(links []sessioncodec.Link) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.links = append(g.links, links...)
+}
+
+func (g *gathered) all() []sessioncodec.Link {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.links)
+}
+
+// buryLater ends a neighbour in a chain of renewals that a logout could not see: only the node that was silent knew of it.
+func (h *Handler) buryLater(link sessioncodec.Link) {
+	h.keeper.forget(link.Random)
+	h.background.again(endJob(link.Random, sessioncodec.Destroyed), func(ctx context.Context) {
+		more, err := h.bury(ctx, ring.ID{Random: link.Random, Issued: link.Issued})
+		if err != nil {
+			more = append(more, link)
+		}
+		for _, next := range more {
+			h.buryLater(next)
 		}
 	})
 }
