@@ -6,6 +6,7 @@
 //
 //	Request   once, after hop-by-hop fields were removed and before the app is contacted; it edits x.Request in place
 //	Response  for each 1xx, for 101 and for the final head, before its first byte leaves; it edits the head in place
+//	Encode    of an Encoder, once, after Response for the final head; it may put another body in the place of the app's
 //	Trailer   once, when the response ends with trailer fields
 //	End       exactly once, whatever happened, also after a panic
 //
@@ -15,7 +16,9 @@ package head
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net/netip"
+	"time"
 )
 
 // Head is the head of a request (Method, Target, Authority) or of a response (Status).
@@ -40,6 +43,9 @@ type Exchange struct {
 type To struct {
 	Network string // "tcp" or "unix"
 	Address string
+	// Timeout bounds what follows the end of the request until the end of its response, over all tries; 0 is no bound. An engine's own
+	// bound for the head of a response stands beside it, and a tunnel has none.
+	Timeout time.Duration
 }
 
 // Rerouter is a Handler that may know another way when the one it named is a dead end.
@@ -55,6 +61,19 @@ type Repeater interface {
 	// not whole, its body being gone, it must be an answer.
 	Lost(x *Exchange, whole bool) (To, *Reply)
 }
+
+// Encoder is a Handler that may send a response's body in another form than the app gave it.
+type Encoder interface {
+	// Encode edits the final head of a response, which Response has passed, and returns what the body is to be read through, nil where it
+	// stays as it is. It is also asked where no body follows (HEAD, 304): such a head is edited alike and its Recoder is dropped.
+	Encode(x *Exchange, h *Head) Recoder
+}
+
+// Recoder turns a body into another one as it is read. A Read returns what is there, without waiting for more of the body than one Read of
+// that gives: a stream is never held back. The length of the new body is not known before its end, and the trailers of the old one are those
+// of the new. The engine calls a Recoder at most once, closes what it returns, without which it would be lost to its pool, and closes body
+// itself.
+type Recoder func(body io.Reader) io.ReadCloser
 
 // Voucher is a Handler that knows requests which another sidecar of its fleet passed on.
 type Voucher interface {

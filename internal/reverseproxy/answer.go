@@ -87,6 +87,9 @@ func handleError(w http.ResponseWriter, _ *http.Request, err error) {
 	case x.Context.Err() != nil:
 		x.err = errClientGone
 		panic(http.ErrAbortHandler) // nobody listens
+	case x.deadline.passed():
+		x.engine.options.Log.Warn("no answer from the app in the time that its route gives")
+		x.reply(timedOut)
 	case x.mayGoOn(err):
 	default:
 		reply = replyTo(err)

@@ -46,6 +46,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if err == io.EOF {
 		removeBadTrailers(b.trailer)
 		b.ended.Store(true)
+		b.x.deadline.start()
 	} else if err != nil {
 		err = &bodyError{err}
 	}

@@ -31,6 +31,8 @@ type exchange struct {
 	decided chan struct{} // closed when the app says whether it wants the body; nil when the client does not wait for that
 	started time.Time
 
+	deadline *deadline // nil without one
+
 	again func(*head.Exchange) (head.To, *head.Reply) // asks the Handler for another way; nil: there was an answer
 
 	mu        sync.Mutex // orders what Transport's goroutines write (1xx) and the final head
@@ -116,6 +118,10 @@ func (x *exchange) finish() {
 		} else {
 			x.reply(internalError)
 		}
+	}
+	if x.deadline != nil {
+		x.deadline.stop()
+		x.deadline.cancel()
 	}
 	switch {
 	case x.tunnel:

@@ -32,7 +32,7 @@ func originForm(r *http.Request) string {
 // outgoing is the request as the Handler left it, for ReverseProxy to send. ReverseProxy sends a clone, whose header it
 // would edit; rewrite puts this one's back.
 func (x *exchange) outgoing(to head.To) *http.Request {
-	r := x.request.WithContext(context.WithValue(x.Context, exchangeKey{}, x))
+	r := x.request.WithContext(context.WithValue(x.sending(to.Timeout), exchangeKey{}, x))
 	r.Method = x.Request.Method
 	r.URL = outgoingURL(to, x.Request.Target)
 	r.Host = x.Request.Authority
@@ -51,6 +51,8 @@ func (x *exchange) outgoing(to head.To) *http.Request {
 	}
 	if r.ContentLength != 0 {
 		x.outgoingBody(r)
+	} else {
+		x.deadline.start()
 	}
 	return r
 }

@@ -25,6 +25,7 @@ func modifyResponse(res *http.Response) error {
 			return errBadUpgrade
 		}
 		removeHopByHop(res.Header)
+		x.deadline.stop()
 	}
 	h := head.Head{Status: res.StatusCode, Fields: fromHeader(res.Header)}
 	switch err := x.engine.options.Handler.Response(&x.Exchange, &h); {
@@ -41,13 +42,44 @@ func modifyResponse(res *http.Response) error {
 		return nil
 	}
 	res.StatusCode = h.Status
-	res.Header = nil // ReverseProxy would copy it
-	x.setHeader(h.Fields)
 	if res.ContentLength < 0 {
 		removeBadTrailers(res.Trailer)
 		res.Body = &responseBody{res.Body, res, x}
 	}
+	x.encode(res, &h)
+	res.Header = nil // ReverseProxy would copy it
+	x.setHeader(h.Fields)
 	return nil
+}
+
+// encode lets a Handler that is an Encoder put another body in the place of the app's.
+func (x *exchange) encode(res *http.Response, h *head.Head) {
+	encoder, ok := x.engine.options.Handler.(head.Encoder)
+	if !ok {
+		return
+	}
+	recode := encoder.Encode(&x.Exchange, h)
+	if recode == nil || res.Body == http.NoBody { // HEAD, 204, 304
+		return
+	}
+	res.Body = &recodedBody{recode(res.Body), res.Body}
+	res.ContentLength = -1 // so that ReverseProxy holds nothing back
+}
+
+// recodedBody is read through what a Recoder made.
+type recodedBody struct {
+	io.ReadCloser
+	body io.Closer
+}
+
+// Close closes both. ReverseProxy may do it twice.
+func (b *recodedBody) Close() error {
+	if b.ReadCloser == nil {
+		return nil
+	}
+	err := errors.Join(b.ReadCloser.Close(), b.body.Close())
+	b.ReadCloser = nil
+	return err
 }
 
 // setHeader makes fields the final head.

@@ -1,0 +1,114 @@
+package reverseproxy
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+)
+
+// shouter is a session engine that sends bodies in capitals.
+type shouter struct {
+	*fake
+	closed atomic.Int64
+}
+
+func (s *shouter) Encode(x *head.Exchange, h *head.Head) head.Recoder {
+	defer s.enter(x, "Encode")()
+	h.Fields.Del("Content-Length")
+	h.Fields.Add("Content-Encoding", "shout")
+	return func(body io.Reader) io.ReadCloser { return &shout{s, body} }
+}
+
+type shout struct {
+	s    *shouter
+	body io.Reader
+}
+
+func (b *shout) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	copy(p, bytes.ToUpper(p[:n]))
+	return n, err
+}
+
+func (b *shout) Close() error {
+	b.s.closed.Add(1)
+	return nil
+}
+
+func startShouter(t *testing.T, app http.HandlerFunc) (*rig, *shouter) {
+	s := &shouter{fake: &fake{t: t}}
+	r := startHTTP(t, s.fake, Options{Handler: s}, app)
+	return r, s
+}
+
+func TestEncoderChangesBodies(t *testing.T) {
+	flushed := make(chan struct{})
+	r, s := startShouter(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/204":
+			w.WriteHeader(204)
+		case "/stream":
+			fmt.Fprint(w, "first")
+			_ = http.NewResponseController(w).Flush()
+			<-flushed
+			w.Header().Set(http.TrailerPrefix+"X-Sum", "7")
+			fmt.Fprint(w, "second")
+		default:
+			fmt.Fprint(w, strings.Repeat("body", 10))
+		}
+	})
+	res, body := r.get("/")
+	if body != strings.Repeat("BODY", 10) || res.ContentLength != -1 || res.Header.Get("Content-Encoding") != "shout" {
+		t.Errorf("%q, length %d, %v", body, res.ContentLength, res.Header)
+	}
+	if res, _ := r.get("/204"); res.Header.Get("Content-Encoding") != "shout" || s.closed.Load() != 1 {
+		t.Errorf("%v, %d closed", res.Header, s.closed.Load())
+	}
+	res, err := http.Head("http://" + r.addr + "/")
+	if err != nil || res.Header.Get("Content-Encoding") != "shout" || res.ContentLength > 0 || s.closed.Load() != 1 {
+		t.Errorf("%v, %v, %d closed", err, res, s.closed.Load())
+	}
+
+	res, err = http.Get("http://" + r.addr + "/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	first := make([]byte, 5)
+	if _, err := io.ReadFull(res.Body, first); err != nil || string(first) != "FIRST" { // while the app waits
+		t.Errorf("%q, %v", first, err)
+	}
+	close(flushed)
+	rest, err := io.ReadAll(res.Body)
+	if err != nil || string(rest) != "SECOND" || res.Trailer.Get("X-Sum") != "7" {
+		t.Errorf("%q, %v, %v", rest, err, res.Trailer)
+	}
+}
+
+// A body that breaks off, on either side, gives back what encoded it, and is not made to look whole.
+func TestEncoderOfABrokenBody(t *testing.T) {
+	r, s := startShouter(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		fmt.Fprint(w, "part")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	res, err := http.Get("http://" + r.addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err == nil {
+		t.Errorf("a broken body ends well: %q", body)
+	}
+	eventually(t, "the exchange ends", func() bool { return s.ended.Load() == 1 })
+	if s.closed.Load() != 1 {
+		t.Errorf("closed %d times", s.closed.Load())
+	}
+}

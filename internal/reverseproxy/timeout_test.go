@@ -1,0 +1,69 @@
+package reverseproxy
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+)
+
+// head.To.Timeout runs from the end of the request to the end of the response.
+func TestTimeoutOfARoute(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	never := make(chan struct{})
+	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		switch r.URL.Path {
+		case "/stream":
+			_, _ = io.WriteString(w, "begun")
+			_ = http.NewResponseController(w).Flush()
+			fallthrough
+		case "/late":
+			select {
+			case <-r.Context().Done():
+			case <-never:
+			}
+		}
+	})
+	t.Cleanup(func() { close(never) })
+	r.to.Timeout = timeout
+	if res, _ := r.get("/late"); res.StatusCode != 504 || !strings.Contains(res.Header.Get("Proxy-Status"), head.AppTimeout) {
+		t.Errorf("%s %v", res.Status, res.Header)
+	}
+	if res, _ := r.do("POST", "/late", strings.NewReader("body")); res.StatusCode != 504 {
+		t.Error(res.Status)
+	}
+	if res, _ := r.get("/"); res.StatusCode != 200 {
+		t.Error(res.Status)
+	}
+	if res, _ := r.do("POST", "/", &late{text: "slow", by: 2 * timeout}); res.StatusCode != 200 {
+		t.Errorf("a slow upload: %s", res.Status)
+	}
+	res, err := http.Get("http://" + r.addr + "/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err == nil || string(body) != "begun" {
+		t.Errorf("%q, %v", body, err)
+	}
+}
+
+// late is a body that comes late.
+type late struct {
+	text string
+	by   time.Duration
+}
+
+func (l *late) Read(p []byte) (int, error) {
+	if l.text == "" {
+		return 0, io.EOF
+	}
+	<-time.After(l.by)
+	n := copy(p, l.text)
+	l.text = ""
+	return n, nil
+}
