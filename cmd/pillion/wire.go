@@ -111,7 +111,7 @@ func sessionOptions(c *config.Config, route string, m *metrics.Metrics, log *slo
 	total, err := machineMemory()
 	o := sidecar.Options{
 		Space: c.Space, Route: route, Incarnation: binary.LittleEndian.Uint64(incarnation[:]),
-		Upstream: head.To(c.Upstream), Sticky: c.Sticky,
+		Upstream: head.To{Network: c.Upstream.Network, Address: c.Upstream.Address}, Sticky: c.Sticky,
 		Cookie: sidecar.Cookie{
 			Name: c.Session.Cookie, Insecure: c.Session.InsecureCookie, SameSite: string(c.Session.SameSite),
 			Partitioned: c.Session.Partitioned, MaxAge: c.Session.MaxAge,
