@@ -75,6 +75,7 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 	if err != nil {
 		return nil, err
 	}
+	h.closeOpen(id.Random)
 	// The save may go on and call its Join while others are told: it must not wait for that.
 	mu.Lock()
 	found, last := slices.Clone(links), owner

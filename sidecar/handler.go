@@ -37,6 +37,7 @@ type Handler struct {
 	pulses     *pulses
 	fences     fences
 	heart      heartbeat
+	open       openExchanges
 	trust      atomic.Int64                                             // Unix nanoseconds until which memory is trusted
 	doubt      atomic.Int64                                             // Unix nanoseconds when it came to be trusted again, after it was not
 	renewed    chan struct{}                                            // a node has a new life
@@ -75,6 +76,7 @@ type visit struct {
 	hopped    bool   // another sidecar of the fleet forwarded it here
 	forwarded string // the sidecar that it was forwarded to
 	final     bool   // the final head has been handled
+	open      *openExchange
 }
 
 // New returns the engine. Run must run beside it.
@@ -231,6 +233,9 @@ func (h *Handler) Response(x *head.Exchange, resp *head.Head) error {
 		return h.refuse(v, err)
 	}
 	h.answer(v, in, resp)
+	if v.loaded != nil && !in.destroy && goesOn(resp) {
+		v.open = h.open.enter(x, v.id)
+	}
 	return nil
 }
 
@@ -244,6 +249,9 @@ func (h *Handler) Trailer(x *head.Exchange, trailer *head.Head) {
 // End closes what the exchange still holds.
 func (h *Handler) End(x *head.Exchange, _ error) {
 	if v, ok := x.Session.(*visit); ok {
+		if v.open != nil {
+			h.open.leave(v.open)
+		}
 		v.release()
 		h.handles.close(v.handle)
 	}

@@ -99,6 +99,7 @@ func (h *Handler) strange(ctx context.Context, call string, m message) (verdict,
 	if call != callTell || m.record == nil {
 		return notMine, message{}
 	}
+	h.closeOpen(m.random)
 	_, err := h.opts.Store.Save(ctx, ring.ID{Random: m.random, Issued: m.issued}, store.Write{Wait: store.Both, Refill: true,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			return sessioncodec.Join(m.record, stored), nil

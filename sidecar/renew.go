@@ -95,6 +95,7 @@ func (h *Handler) renew(ctx context.Context, v *visit, in *instructions) error {
 	}
 	superseded = true
 	*v = fresh
+	h.open.move(old.Random, v.id)
 	h.count("renewed")
 	h.subjects.left(old, base)
 	h.subjects.noted(v.id, v.loaded)

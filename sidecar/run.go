@@ -15,6 +15,7 @@ func (h *Handler) Run(ctx context.Context) {
 	parts.Go(func() { h.background.run(ctx) })
 	parts.Go(func() { h.watchFence(ctx) })
 	parts.Go(func() { h.heart.run(ctx) })
+	parts.Go(func() { h.watchOpen(ctx) })
 	k, sticky := h.keeper.(*sticky)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -62,8 +63,10 @@ func (h *Handler) InMemory() int {
 	return 0
 }
 
-// Forget drops a session from memory by its ref, after an operator ended it in the ring; it tells whether it was there.
+// Forget drops a session from memory by its ref, with what it has open, after an operator ended it in the ring; it tells whether it was
+// there.
 func (h *Handler) Forget(ref string) bool {
+	h.closeOpenByRef(ref)
 	k, ok := h.keeper.(*sticky)
 	if !ok {
 		return false

@@ -69,6 +69,9 @@ func (k *sticky) learnt(s *session, wrote *state, seen *sessioncodec.Record, sav
 	if record.State != sessioncodec.Live || record.Owner != k.h.owner(record.Owner.Epoch) {
 		// Destroyed, renewed or taken over elsewhere. The nodes have what this memory knew, and so shall the owner's memory (K4).
 		k.table.drop(s)
+		if record.State == sessioncodec.Destroyed {
+			k.h.closeOpen(s.random)
+		}
 		k.h.background.add(s.random, func(ctx context.Context) { k.give(ctx, st.id, record) })
 		return
 	}

@@ -37,6 +37,10 @@ type Exchange struct {
 	TLS     *tls.ConnectionState // nil over plain TCP
 	Request Head                 // as it goes to the app
 	Session any                  // the Handler's state of this exchange
+
+	// Close breaks the exchange off: both connections end, the app sees its client leave, End follows. The engine sets it and never blocks
+	// in it. The Handler may call it from any goroutine, after it has let the final head pass and before End returns.
+	Close func()
 }
 
 // To is where a request goes: the app's address.

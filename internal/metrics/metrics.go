@@ -22,6 +22,7 @@ type Metrics struct {
 	MemoryBytes    prometheus.Gauge
 	Evicted        prometheus.Counter
 	StampsAhead    prometheus.Counter
+	OpenClosed     prometheus.Counter // tunnels and event streams whose session ended
 
 	NodeOperations *prometheus.CounterVec   // node, op, result: ok, miss, conflict, timeout, refused, error
 	NodeSeconds    *prometheus.HistogramVec // node
@@ -52,6 +53,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		MemoryBytes:    b.gauge("memory_bytes", "Bytes of session data in the memory table."),
 		Evicted:        b.counter("sessions_evicted_total", "Backed-up sessions dropped from memory at the limit."),
 		StampsAhead:    b.counter("stamps_ahead_total", "Stamps more than five minutes ahead of this clock."),
+		OpenClosed:     b.counter("open_closed_total", "Open WebSockets and event streams closed because their session ended."),
 		NodeOperations: b.vec("node_operations_total", "memcached operations.", "node", "op", "result"),
 		NodeSeconds:    b.histogramVec("node_operation_seconds", "Time of memcached operations.", "node"),
 		NodeUp:         b.gaugeVec("node_up", "1 while the node answers.", "node"),

@@ -18,6 +18,7 @@ import (
 var (
 	errClientGone = errors.New("reverseproxy: the client left")
 	errTruncated  = errors.New("reverseproxy: the app's response broke off")
+	errClosed     = errors.New("reverseproxy: the session of the exchange ended")
 )
 
 // exchange is one request and its response on the way through ReverseProxy, which sees it as its http.ResponseWriter.
@@ -43,6 +44,7 @@ type exchange struct {
 	bytes  int64
 	tunnel bool  // the connection was hijacked
 	err    error // why the client did not get the whole response
+	cancel context.CancelCauseFunc
 }
 
 type exchangeKey struct{}
@@ -90,7 +92,8 @@ func (e *Engine) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 		x.upgrade = upgradeOf(r.Header)
 	}
 	removeHopByHop(r.Header)
-	x.Context = r.Context()
+	x.Context, x.cancel = context.WithCancelCause(r.Context())
+	x.Close = func() { x.cancel(errClosed) }
 	x.TLS = r.TLS
 	if remote, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		x.Remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
@@ -108,6 +111,9 @@ func (x *exchange) finish() {
 	abort := false
 	switch panicked := recover(); panicked {
 	case nil:
+		if context.Cause(x.Context) == errClosed {
+			x.note(errClosed)
+		}
 	case http.ErrAbortHandler:
 		abort = true
 		x.note(x.cutOff())
@@ -131,6 +137,7 @@ func (x *exchange) finish() {
 	}
 	x.logAccess()
 	x.engine.options.Handler.End(&x.Exchange, x.err)
+	x.cancel(nil)
 	if abort {
 		panic(http.ErrAbortHandler)
 	}
@@ -138,6 +145,9 @@ func (x *exchange) finish() {
 
 // cutOff says whose end broke a response off.
 func (x *exchange) cutOff() error {
+	if context.Cause(x.Context) == errClosed {
+		return errClosed
+	}
 	if x.Context.Err() != nil {
 		return errClientGone
 	}

@@ -3,10 +3,12 @@ package reverseproxy
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -138,4 +140,44 @@ func TestShutdownEndsTunnels(t *testing.T) {
 	if got, err := io.ReadAll(second); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 ") {
 		t.Errorf("the queued request got %q, %v", got, err)
 	}
+}
+
+// L10: a Handler ends a tunnel, or a stream of events, whose session ended.
+func TestCloseEndsWhatIsOpen(t *testing.T) {
+	exchanges := make(chan *head.Exchange, 1)
+	f := &fake{response: func(x *head.Exchange, _ *head.Head) error {
+		exchanges <- x
+		return nil
+	}}
+	left := make(chan struct{})
+	r := startHTTP(t, f, Options{}, func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/chat" {
+			echoWebSocket(w, req)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_ = http.NewResponseController(w).Flush()
+		<-req.Context().Done()
+		close(left)
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, _ := r.websocket()
+	(<-exchanges).Close()
+	if _, _, err := c.Read(ctx); err == nil || ctx.Err() != nil {
+		t.Errorf("the tunnel is still open: %v", err)
+	}
+	events := r.dial()
+	_, _ = io.WriteString(events, "GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+	x := <-exchanges
+	if _, err := readHead(bufio.NewReader(events)); err != nil {
+		t.Fatal(err)
+	}
+	x.Close()
+	_ = events.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.ReadAll(events); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the stream is still open")
+	}
+	<-left
+	eventually(t, "End", func() bool { return r.ended.Load() == 2 })
 }
