@@ -8,14 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pillion-proxy/pillion/internal/reverseproxy"
+	"github.com/pillion-proxy/pillion/internal/head"
 )
 
 // The P rows that the first engine decides, as far as a session could suffer; internal/reverseproxy tests the rest byte by byte.
 
 // P1-P4, P6: a request that is refused never reaches the app nor the ring.
 func TestP1P2P3P4P6RefusedRequests(t *testing.T) {
-	limits := func(s *setup) { s.http.Limits = reverseproxy.Limits{HeaderCount: 20, HeaderBytes: 2000} }
+	limits := func(s *setup) { s.http.Limits = head.Limits{HeaderCount: 20, HeaderBytes: 2000} }
 	bothModes(t, func(t *testing.T, f *fleet, p *process) {
 		v := p.visitor()
 		v.get(patch(`{"a":1}`))

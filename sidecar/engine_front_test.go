@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/metrics"
 	"github.com/pillion-proxy/pillion/internal/reverseproxy"
 	"github.com/pillion-proxy/pillion/sidecar"
@@ -30,7 +31,7 @@ func startFront(t testing.TB, cookie string, dial dialing, routes ...string) *li
 		Cookie: cookie, Sticky: true, Probe: probing(dial), IntN: rand.IntN, Metrics: metrics.NewFront(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
 	front.SetBackends(fleetOf(routes...))
-	engine, l := reverseproxy.New(reverseproxy.Options{Handler: front, Dial: dial}), newListener()
+	engine, l := reverseproxy.New(head.EngineOptions{Handler: front, Dial: dial}), newListener()
 	ctx, cancel := context.WithCancel(context.Background())
 	go front.Run(ctx)
 	go func() { _ = engine.Serve(l) }()

@@ -72,7 +72,7 @@ func inMode(t *testing.T, sticky bool, test func(t *testing.T, f *fleet, p *proc
 type setup struct {
 	sidecar.Options
 	ring    memcached.Options
-	http    reverseproxy.Options
+	http    head.EngineOptions
 	secrets [][]byte // the first seals
 }
 
@@ -108,7 +108,7 @@ func (f *fleet) defaults(route string) setup {
 		Strict: true, MemoryLimit: 64 << 20, Random: rand.Reader,
 	}}
 	s.ring = memcached.Options{Space: space, Copies: 2, TouchSlack: 11 * time.Minute}
-	s.http = reverseproxy.Options{HealthPath: "/.well-known/pillion/ready", UpstreamTimeout: time.Minute}
+	s.http = head.EngineOptions{HealthPath: "/.well-known/pillion/ready", UpstreamTimeout: time.Minute}
 	return s
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/pillion-proxy/pillion/internal/admin"
+	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/metrics"
 	"github.com/pillion-proxy/pillion/internal/reverseproxy"
 	"github.com/pillion-proxy/pillion/sidecar"
@@ -29,7 +30,7 @@ import (
 const frontDial = time.Second
 
 // frontLimits are the defaults of a sidecar.
-var frontLimits = reverseproxy.Limits{
+var frontLimits = head.Limits{
 	HeaderBytes: 64 << 10, HeaderCount: 100, Connections: 10000, Idle: 75 * time.Second, HeaderTimeout: 10 * time.Second,
 }
 
@@ -55,7 +56,7 @@ func newFrontProcess(s frontSettings, trusted []netip.Prefix, stderr io.Writer) 
 	p.front = sidecar.NewFront(sidecar.FrontOptions{
 		Cookie: s.cookie, Sticky: s.sticky, Probe: healthProber(s.healthPath), IntN: rand.IntN, Metrics: m, Log: p.log,
 	})
-	served := reverseproxy.Options{
+	served := head.EngineOptions{
 		Handler: s.handler(p.front), HealthPath: s.healthPath, Health: p.front.Ready, Limits: frontLimits, UpstreamTimeout: s.timeout, TrustedProxies: trusted,
 		Dial:      (&net.Dialer{Timeout: frontDial}).DialContext,
 		OwnAnswer: func(token string) { m.OwnAnswers.WithLabelValues(token).Inc() }, Log: p.log,

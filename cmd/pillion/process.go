@@ -14,6 +14,7 @@ import (
 
 	"github.com/pillion-proxy/pillion/internal/admin"
 	"github.com/pillion-proxy/pillion/internal/config"
+	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/memcached"
 	"github.com/pillion-proxy/pillion/internal/metrics"
 	"github.com/pillion-proxy/pillion/internal/reverseproxy"
@@ -141,7 +142,7 @@ func (p *process) reload(change config.Change, level *slog.LevelVar) {
 		return
 	}
 	p.handler.SetIgnore(c.Session.Ignore)
-	p.engine.SetLimits(reverseproxy.Limits(c.Limits))
+	p.engine.SetLimits(head.Limits(c.Limits))
 	level.Set(c.Log.Level)
 	p.metrics.ConfigReloads.WithLabelValues("ok").Inc()
 	p.log.Info("configuration reloaded", "keys", change.Applied)

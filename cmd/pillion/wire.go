@@ -17,7 +17,6 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/memcached"
 	"github.com/pillion-proxy/pillion/internal/metrics"
-	"github.com/pillion-proxy/pillion/internal/reverseproxy"
 	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/sessioncodec"
 	"github.com/pillion-proxy/pillion/sidecar"
@@ -139,9 +138,9 @@ var lockModes = map[config.Lock]sidecar.LockMode{
 	config.LockNone: sidecar.LockNone, config.LockAll: sidecar.LockAll, config.LockAuto: sidecar.LockAuto, config.LockPaths: sidecar.LockPaths,
 }
 
-func engineOptions(c *config.Config, m *metrics.Metrics, log *slog.Logger) reverseproxy.Options {
-	return reverseproxy.Options{
-		HealthPath: c.HealthPath, Limits: reverseproxy.Limits(c.Limits), UpstreamTimeout: c.UpstreamTimeout, TrustedProxies: c.TrustedProxies,
+func engineOptions(c *config.Config, m *metrics.Metrics, log *slog.Logger) head.EngineOptions {
+	return head.EngineOptions{
+		HealthPath: c.HealthPath, Limits: head.Limits(c.Limits), UpstreamTimeout: c.UpstreamTimeout, TrustedProxies: c.TrustedProxies,
 		OwnAnswer: func(token string) { m.OwnAnswers.WithLabelValues(token).Inc() }, Log: log, AccessLog: c.Log.Access,
 	}
 }

@@ -1,7 +1,7 @@
 // Package head is what the HTTP engines and the session engine say to each other: the head of a request or response, the
 // exchange it belongs to, and the Handler an engine drives.
 //
-// An engine (internal/reverseproxy today, internal/h1 later) owns connections, framing and bodies and knows no sessions. A
+// An engine (internal/h1, and internal/reverseproxy for HTTP/2) owns connections, framing and bodies and knows no sessions. A
 // Handler owns the session and knows no connection. The engine calls, in this order and for one exchange never two at once:
 //
 //	Request   once, after hop-by-hop fields were removed and before the app is contacted; it edits x.Request in place
@@ -32,11 +32,12 @@ type Head struct {
 
 // Exchange is one request and its response.
 type Exchange struct {
-	Context context.Context // ends when the client left or the exchange ended
-	Remote  netip.AddrPort
-	TLS     *tls.ConnectionState // nil over plain TCP
-	Request Head                 // as it goes to the app
-	Session any                  // the Handler's state of this exchange
+	Context  context.Context // ends when the client left or the exchange ended
+	Remote   netip.AddrPort
+	RemoteIP string               // its address; "" on a Unix socket
+	TLS      *tls.ConnectionState // nil over plain TCP
+	Request  Head                 // as it goes to the app
+	Session  any                  // the Handler's state of this exchange
 
 	// Close breaks the exchange off: both connections end, the app sees its client leave, End follows. The engine sets it and never blocks
 	// in it. The Handler may call it from any goroutine, after it has let the final head pass and before End returns.

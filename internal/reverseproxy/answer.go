@@ -5,68 +5,32 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path"
 	"strconv"
-	"strings"
 
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-var (
-	healthy = &head.Reply{Status: http.StatusOK, Body: "ok\n", Fields: head.Fields{
-		{Name: "Content-Type", Value: "text/plain; charset=utf-8"}, {Name: "Cache-Control", Value: "no-store"},
-	}}
-	draining  = head.Fail(http.StatusServiceUnavailable, head.Draining, "this sidecar is leaving")
-	unhealthy = head.Fail(http.StatusServiceUnavailable, head.AppUnreachable, "not ready; /ready of the admin listener says why")
+// weight is what a head's field lines add up to.
+type weight struct{ lines, bytes int }
 
-	noPeer         = head.Fail(http.StatusNotFound, head.RequestRefused, "no such path")
-	notImplemented = head.Fail(http.StatusNotImplemented, head.RequestRefused, "method is not implemented")
-	tooManyFields  = head.Fail(http.StatusRequestHeaderFieldsTooLarge, head.RequestRefused, "too many header fields")
-	tooLongFields  = head.Fail(http.StatusRequestHeaderFieldsTooLarge, head.RequestRefused, "header fields are too long")
-	badBody        = head.Fail(http.StatusBadRequest, head.RequestRefused, "request body is malformed or incomplete")
-
-	// A retrying front may send the request elsewhere after unreachable: the app has seen nothing of it.
-	unreachable = head.Fail(http.StatusServiceUnavailable, head.AppUnreachable, "app does not accept connections").Unexecuted()
-	timedOut    = head.Fail(http.StatusGatewayTimeout, head.AppTimeout, "app did not answer in time")
-	badAnswer   = head.Fail(http.StatusBadGateway, head.AppUnreachable, "app closed the connection or its answer is malformed")
-
-	internalError = head.Fail(http.StatusInternalServerError, "proxy_internal_error", "internal error") // RFC 9209, section 2.3
-)
-
-// health answers probes before anything else is looked at.
-func (e *Engine) health(r *http.Request) (*head.Reply, bool) {
-	switch {
-	case e.options.HealthPath == "" || r.URL.Path != e.options.HealthPath:
-		return nil, false
-	case e.draining.Load():
-		return draining, true
-	case !e.options.Health():
-		return unhealthy, true
+func weigh(fields head.Fields) (w weight) {
+	for _, line := range fields {
+		w.lines++
+		w.bytes += len(line.Name) + len(line.Value) + len(": \r\n")
 	}
-	return healthy, true
+	return w
 }
 
 // refuse returns the answer to a request that no Handler shall see, nil for the others.
-func (e *Engine) refuse(r *http.Request) *head.Reply {
-	if r.Method == http.MethodConnect || r.Method == http.MethodTrace { // P6
-		return notImplemented
-	}
-	if clean := path.Clean(r.URL.Path); clean == peerPath || strings.HasPrefix(clean, peerPath+"/") {
-		return noPeer
-	}
+func (e *Engine) refuse(x *exchange) *head.Reply {
 	limits := e.limits.Load()
-	lines, bytes := 0, 0
-	for name, values := range r.Header {
-		lines += len(values)
-		for _, value := range values {
-			bytes += len(name) + len(value) + len(": \r\n")
-		}
-	}
-	switch { // P3
-	case limits.HeaderCount > 0 && lines > limits.HeaderCount:
-		return tooManyFields
-	case limits.HeaderBytes > 0 && bytes > limits.HeaderBytes:
-		return tooLongFields
+	switch own := e.options.Own(x.Request.Method, x.Request.Target, e.draining.Load()); { // P3
+	case own != nil:
+		return own
+	case limits.HeaderCount > 0 && x.weight.lines > limits.HeaderCount:
+		return head.TooManyFields
+	case limits.HeaderBytes > 0 && x.weight.bytes > limits.HeaderBytes:
+		return head.TooLongFields
 	}
 	return nil
 }
@@ -85,11 +49,11 @@ func handleError(w http.ResponseWriter, _ *http.Request, err error) {
 		errors.As(x.failure(x.failed), &reply)
 		x.reply(reply)
 	case x.Context.Err() != nil:
-		x.err = errClientGone
+		x.err = head.ErrClientGone
 		panic(http.ErrAbortHandler) // nobody listens
 	case x.deadline.passed():
 		x.engine.options.Log.Warn("no answer from the app in the time that its route gives")
-		x.reply(timedOut)
+		x.reply(head.TimedOut)
 	case x.mayGoOn(err):
 	default:
 		reply = replyTo(err)
@@ -130,13 +94,13 @@ func replyTo(err error) *head.Reply {
 	)
 	switch {
 	case errors.As(err, &dial):
-		return unreachable
+		return head.Unreached
 	case errors.As(err, &body):
-		return badBody
+		return head.BadBody
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return timedOut
+		return head.TimedOut
 	}
-	return badAnswer
+	return head.BadAnswer
 }
 
 // reply answers an exchange in the app's place.

@@ -56,7 +56,7 @@ func BenchmarkEngine(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	e := New(Options{Handler: trivial{tcp(app.Addr())}})
+	e := New(head.EngineOptions{Handler: trivial{tcp(app.Addr())}})
 	go func() { _ = e.Serve(l) }()
 	defer func() { _ = e.Shutdown(b.Context()) }()
 	request := []byte("GET /path?q=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench\r\nAccept: */*\r\nAccept-Language: en\r\nCookie: theme=dark\r\n\r\n")

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/pillion-proxy/pillion/internal/head"
 )
 
 var errNotWanted = errors.New("reverseproxy: the app answered without asking for the body")
@@ -19,7 +21,7 @@ func (x *exchange) outgoingBody(r *http.Request) {
 			x.request.Trailer = http.Header{}
 		}
 		r.Trailer = x.request.Trailer
-		removeBadTrailers(r.Trailer)
+		endTrailer(r.Trailer)
 	}
 	if strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
 		x.decided = make(chan struct{})
@@ -44,7 +46,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
-		removeBadTrailers(b.trailer)
+		endTrailer(b.trailer)
 		b.ended.Store(true)
 		b.x.deadline.start()
 	} else if err != nil {
@@ -67,11 +69,11 @@ type bodyError struct{ error }
 func (e *bodyError) Unwrap() error { return e.error }
 
 // wantsBody waits for what the app says to a client that holds back its body. Transport reads the body when the app said 100,
-// when it said nothing for continueAfter, and also after a final answer, to keep its connection usable. In that last case the
+// when it said nothing for head.ContinueAfter, and also after a final answer, to keep its connection usable. In that last case the
 // body must not be asked for: the client has its answer, and ours would be a 100 behind it. An error then, when everything is
 // over, costs the connection to the app.
 func (x *exchange) wantsBody() bool {
-	timer := time.NewTimer(continueAfter)
+	timer := time.NewTimer(head.ContinueAfter)
 	defer timer.Stop()
 	select {
 	case <-x.decided:

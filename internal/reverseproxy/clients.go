@@ -7,11 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-)
 
-// firstRequest is how long a new connection may stay silent when the engine shuts down. Who connects to ask asks at once; a
-// browser's spare connection never does.
-const firstRequest = time.Second
+	"github.com/pillion-proxy/pillion/internal/head"
+)
 
 // clients follows the connections of clients: it makes listeners wait while there are too many, and knows which still owe an
 // answer.
@@ -90,7 +88,7 @@ func (c *clients) leave() {
 func (c *clients) settle(ctx context.Context) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	silent := time.After(firstRequest)
+	silent := time.After(head.FirstRequest)
 	for c.busy.Load() > 0 {
 		select {
 		case <-ctx.Done():

@@ -14,11 +14,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pillion-proxy/pillion/internal/head"
 )
 
 // While draining, everyone is served and asked to go.
 func TestDrainClosesConnectionsWithAnAnswer(t *testing.T) {
-	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
+	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	c := r.dial()
 	in := bufio.NewReader(c)
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -41,7 +43,7 @@ func TestDrainClosesConnectionsWithAnAnswer(t *testing.T) {
 // What is under way, or waits in the kernel's queue, is answered.
 func TestShutdownServesWhatHasArrived(t *testing.T) {
 	inApp, release := make(chan struct{}, 100), make(chan struct{})
-	r := startHTTP(t, nil, Options{Limits: Limits{Connections: 1}}, func(w http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{Limits: head.Limits{Connections: 1}}, func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/slow" {
 			inApp <- struct{}{}
 			<-release
@@ -84,7 +86,7 @@ func TestShutdownServesWhatHasArrived(t *testing.T) {
 // Clients that come and go all the time lose no request to a drain. When the listener closes, one that connects at that very
 // moment may be reset instead of refused; its request has reached nobody.
 func TestDrainDropsNoRequest(t *testing.T) {
-	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
 		_, _ = w.Write(body)
 	})
@@ -134,7 +136,7 @@ func atConnect(err error) bool {
 // A deadline ends the patience with requests that do not end.
 func TestShutdownGivesUp(t *testing.T) {
 	inApp := make(chan struct{})
-	r := startHTTP(t, nil, Options{}, func(_ http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{}, func(_ http.ResponseWriter, req *http.Request) {
 		close(inApp)
 		<-req.Context().Done()
 	})
@@ -157,14 +159,14 @@ func TestShutdownGivesUp(t *testing.T) {
 
 // A browser's spare connection does not hold a Shutdown up.
 func TestShutdownLeavesSilentConnections(t *testing.T) {
-	r := startHTTP(t, nil, Options{}, func(http.ResponseWriter, *http.Request) {})
+	r := startHTTP(t, nil, head.EngineOptions{}, func(http.ResponseWriter, *http.Request) {})
 	spare := r.dial()
 	eventually(t, "the connection", func() bool { return r.engine.clients.busy.Load() == 1 })
 	begin := time.Now()
 	if err := r.engine.Shutdown(context.Background()); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
-	if took := time.Since(begin); took > 3*firstRequest {
+	if took := time.Since(begin); took > 3*head.FirstRequest {
 		t.Errorf("Shutdown took %v", took)
 	}
 	if got, err := io.ReadAll(spare); err != nil || len(got) > 0 {
@@ -181,7 +183,7 @@ func (r *rig) listen() net.Listener {
 }
 
 func TestTimeoutsOfClients(t *testing.T) {
-	r := startHTTP(t, nil, Options{Limits: Limits{Idle: 50 * time.Millisecond, HeaderTimeout: 50 * time.Millisecond}},
+	r := startHTTP(t, nil, head.EngineOptions{Limits: head.Limits{Idle: 50 * time.Millisecond, HeaderTimeout: 50 * time.Millisecond}},
 		func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	for name, text := range map[string]string{
 		"slow head":       "GET / HTTP/1.1\r\nHost",
@@ -198,7 +200,7 @@ func TestTimeoutsOfClients(t *testing.T) {
 }
 
 func TestConnectionLimit(t *testing.T) {
-	r := startHTTP(t, nil, Options{Limits: Limits{Connections: 2}}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
+	r := startHTTP(t, nil, head.EngineOptions{Limits: head.Limits{Connections: 2}}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	first, second := r.dial(), r.dial()
 	for _, c := range []net.Conn{first, second} {
 		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -217,7 +219,7 @@ func TestConnectionLimit(t *testing.T) {
 	if got, err := io.ReadAll(third); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200 ") {
 		t.Errorf("after one left: %q, %v", got, err)
 	}
-	r.engine.SetLimits(Limits{})
+	r.engine.SetLimits(head.Limits{})
 	for range 5 {
 		if res, _ := r.get("/"); res.StatusCode != 200 {
 			t.Errorf("without a limit: %d", res.StatusCode)

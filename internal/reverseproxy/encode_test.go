@@ -43,7 +43,7 @@ func (b *shout) Close() error {
 
 func startShouter(t *testing.T, app http.HandlerFunc) (*rig, *shouter) {
 	s := &shouter{fake: &fake{t: t}}
-	r := startHTTP(t, s.fake, Options{Handler: s}, app)
+	r := startHTTP(t, s.fake, head.EngineOptions{Handler: s}, app)
 	return r, s
 }
 

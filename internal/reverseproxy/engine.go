@@ -20,48 +20,16 @@ package reverseproxy
 
 import (
 	"context"
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/head"
 )
-
-// Options say what an Engine serves and how. Only Handler is required.
-type Options struct {
-	Handler head.Handler
-
-	HealthPath string      // "" answers no health checks
-	Health     func() bool // nil is always healthy
-
-	// Peer answers what other sidecars post below peerPath; false, or a nil Peer, is a 404.
-	Peer func(ctx context.Context, target, proof string, body []byte) (answer []byte, ok bool)
-
-	Limits          Limits
-	UpstreamTimeout time.Duration // from the end of a request to the head of its response; 0 waits forever
-	TrustedProxies  []netip.Prefix
-	TLS             *tls.Config // towards the client; nil serves plain TCP, with HTTP/2 by prior knowledge
-
-	Dial      func(ctx context.Context, network, address string) (net.Conn, error) // nil is a net.Dialer
-	OwnAnswer func(token string)                                                   // told of every answer that says a failure
-	Log       *slog.Logger                                                         // nil is silent
-	AccessLog bool
-}
-
-// Limits bound what clients can take. Zero is no limit.
-type Limits struct {
-	HeaderBytes   int           // of a request's field lines, at most maxHeaderBytes
-	HeaderCount   int           // of a request's field lines
-	Connections   int           // of clients; more wait in the kernel's queue until one ends
-	Idle          time.Duration // of a connection between requests
-	HeaderTimeout time.Duration // a client may take for one request head
-}
 
 // maxHeaderBytes is what net/http reads of one request head whatever Limits say, for it cannot be told a new limit later.
 const maxHeaderBytes = 256 << 10
@@ -72,8 +40,8 @@ const flushAfter = time.Millisecond
 
 // Engine serves HTTP on listeners. It is safe for concurrent use.
 type Engine struct {
-	options   Options // Limits as they were at first
-	limits    atomic.Pointer[Limits]
+	options   head.EngineOptions // Limits as they were at first
+	limits    atomic.Pointer[head.Limits]
 	server    *http.Server
 	proxy     *httputil.ReverseProxy
 	transport *http.Transport
@@ -91,16 +59,8 @@ type Engine struct {
 }
 
 // New builds an engine. It serves after Serve and holds nothing that needs closing before.
-func New(o Options) *Engine {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Health == nil {
-		o.Health = func() bool { return true }
-	}
-	if o.OwnAnswer == nil {
-		o.OwnAnswer = func(string) {}
-	}
+func New(o head.EngineOptions) *Engine {
+	o = o.WithDefaults()
 	e := &Engine{options: o, listeners: map[*listener]struct{}{}}
 	e.base, e.cancel = context.WithCancel(context.Background())
 	e.clients.init()
@@ -140,7 +100,7 @@ func (e *Engine) newServer() *http.Server {
 
 // SetLimits changes the limits of a running engine, but for Idle and HeaderTimeout: net/http reads those without a lock, so
 // they stay as New got them.
-func (e *Engine) SetLimits(l Limits) {
+func (e *Engine) SetLimits(l head.Limits) {
 	e.limits.Store(&l)
 	e.clients.setLimit(l.Connections)
 }

@@ -104,7 +104,9 @@ func (f *fake) lastErr() error {
 	return f.errs[len(f.errs)-1]
 }
 
-func notPillion(name string) bool { return !strings.HasPrefix(normal(name), "pillion-") }
+func notPillion(name string) bool {
+	return !strings.HasPrefix(strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name)), "pillion-")
+}
 
 // rig is an engine before an app.
 type rig struct {
@@ -115,7 +117,7 @@ type rig struct {
 }
 
 // start serves o before the app at to; f may be nil.
-func start(t *testing.T, to head.To, f *fake, o Options) *rig {
+func start(t *testing.T, to head.To, f *fake, o head.EngineOptions) *rig {
 	t.Helper()
 	if f == nil {
 		f = &fake{}
@@ -148,7 +150,7 @@ func start(t *testing.T, to head.To, f *fake, o Options) *rig {
 }
 
 // startHTTP serves an app of net/http behind an engine.
-func startHTTP(t *testing.T, f *fake, o Options, app http.HandlerFunc) *rig {
+func startHTTP(t *testing.T, f *fake, o head.EngineOptions, app http.HandlerFunc) *rig {
 	t.Helper()
 	server := httptest.NewServer(app)
 	t.Cleanup(server.Close)
@@ -156,7 +158,7 @@ func startHTTP(t *testing.T, f *fake, o Options, app http.HandlerFunc) *rig {
 }
 
 // startRaw serves an app that is a function of a connection.
-func startRaw(t *testing.T, f *fake, o Options, app func(net.Conn, *bufio.Reader)) *rig {
+func startRaw(t *testing.T, f *fake, o head.EngineOptions, app func(net.Conn, *bufio.Reader)) *rig {
 	t.Helper()
 	return start(t, startListening(t, app), f, o)
 }

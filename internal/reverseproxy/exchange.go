@@ -4,22 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-var (
-	errClientGone = errors.New("reverseproxy: the client left")
-	errTruncated  = errors.New("reverseproxy: the app's response broke off")
-	errClosed     = errors.New("reverseproxy: the session of the exchange ended")
-)
+var errClosed = errors.New("reverseproxy: the session of the exchange ended")
 
 // exchange is one request and its response on the way through ReverseProxy, which sees it as its http.ResponseWriter.
 type exchange struct {
@@ -31,6 +25,7 @@ type exchange struct {
 	body    *requestBody  // on its way to the app; nil without one
 	decided chan struct{} // closed when the app says whether it wants the body; nil when the client does not wait for that
 	started time.Time
+	weight  weight // of the head as it came
 
 	deadline *deadline // nil without one
 
@@ -55,21 +50,17 @@ func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKe
 func (e *Engine) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	e.exchanges.Add(1)
 	defer e.exchanges.Add(-1)
-	if reply, ok := e.health(r); ok {
-		e.answer(w, r, reply, false)
-		return
-	}
-	if answer, ok := e.peer(r); ok {
+	x := e.newExchange(w, r)
+	if answer, ok := e.peer(x); ok {
 		w.Header().Set("Cache-Control", "no-store")
 		_, _ = w.Write(answer) // the peer asks again if it left
 		return
 	}
-	if reply := e.refuse(r); reply != nil {
-		e.options.OwnAnswer(reply.Token)
-		e.answer(w, r, reply, false)
+	if reply := e.refuse(x); reply != nil {
+		x.reply(reply)
 		return
 	}
-	x := e.newExchange(w, r)
+	e.options.SetForwarded(&x.Exchange)
 	defer x.finish()
 	to, reply := e.options.Handler.Request(&x.Exchange)
 	for reply == nil {
@@ -88,20 +79,19 @@ func (e *Engine) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	if e.options.AccessLog {
 		x.started = time.Now()
 	}
-	if r.ProtoMajor == 1 && r.ProtoAtLeast(1, 1) { // RFC 9110, section 7.8
-		x.upgrade = upgradeOf(r.Header)
-	}
-	removeHopByHop(r.Header)
 	x.Context, x.cancel = context.WithCancelCause(r.Context())
 	x.Close = func() { x.cancel(errClosed) }
 	x.TLS = r.TLS
 	if remote, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		x.Remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+		x.RemoteIP = x.Remote.Addr().String()
 	}
 	x.Request = head.Head{Method: r.Method, Target: originForm(r), Authority: r.Host, Fields: fromHeader(r.Header)}
-	if voucher, ok := e.options.Handler.(head.Voucher); !ok || !voucher.Vouched(&x.Exchange) {
-		e.setForwarded(&x.Exchange)
+	if r.ProtoMajor == 1 && r.ProtoAtLeast(1, 1) { // RFC 9110, section 7.8
+		x.upgrade = x.Request.Fields.Upgrade()
 	}
+	x.weight = weigh(x.Request.Fields)
+	x.Request.Fields.EndHop()
 	return x
 }
 
@@ -120,9 +110,9 @@ func (x *exchange) finish() {
 	default:
 		x.engine.options.Log.Error("panic in an exchange", "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
 		if abort = x.began(); abort {
-			x.note(errTruncated)
+			x.note(head.ErrTruncated)
 		} else {
-			x.reply(internalError)
+			x.reply(head.InternalError)
 		}
 	}
 	if x.deadline != nil {
@@ -149,28 +139,14 @@ func (x *exchange) cutOff() error {
 		return errClosed
 	}
 	if x.Context.Err() != nil {
-		return errClientGone
+		return head.ErrClientGone
 	}
-	return errTruncated
+	return head.ErrTruncated
 }
 
-// logAccess writes one line without query, field or body: they may hold secrets. A Handler's state that is a slog.LogValuer
-// adds what it likes, such as the session's ref.
+// logAccess writes the line of the access log.
 func (x *exchange) logAccess() {
-	if !x.engine.options.AccessLog {
-		return
+	if x.engine.options.AccessLog {
+		head.LogAccess(x.engine.options.Log, &x.Exchange, head.Outcome{Status: x.status, Bytes: x.bytes, Took: time.Since(x.started), Err: x.err})
 	}
-	path, _, _ := strings.Cut(x.Request.Target, "?")
-	attrs := []slog.Attr{
-		slog.String("method", x.Request.Method), slog.String("host", x.Request.Authority), slog.String("path", path),
-		slog.Int("status", x.status), slog.Int64("bytes", x.bytes), slog.Duration("took", time.Since(x.started)),
-		slog.String("remote", x.Remote.Addr().String()),
-	}
-	if session, ok := x.Session.(slog.LogValuer); ok {
-		attrs = append(attrs, slog.Any("session", session))
-	}
-	if x.err != nil {
-		attrs = append(attrs, slog.String("error", x.err.Error()))
-	}
-	x.engine.options.Log.LogAttrs(context.Background(), slog.LevelInfo, "access", attrs...)
 }

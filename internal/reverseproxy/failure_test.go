@@ -42,7 +42,7 @@ func TestAppFailures(t *testing.T) {
 	}
 	for _, test := range tests {
 		var counted atomic.Value
-		o := Options{UpstreamTimeout: 100 * time.Millisecond, OwnAnswer: func(token string) { counted.Store(token) }}
+		o := head.EngineOptions{UpstreamTimeout: 100 * time.Millisecond, OwnAnswer: func(token string) { counted.Store(token) }}
 		r := startRaw(t, nil, o, test.app)
 		got := strings.TrimPrefix(r.raw(ask), "HTTP/1.1 103 Early Hints\r\n\r\n")
 		if !strings.HasPrefix(got, "HTTP/1.1 "+test.status+" ") || !strings.Contains(got, "Proxy-Status: pillion; error="+test.token+"; ") {
@@ -66,7 +66,7 @@ func TestAppDown(t *testing.T) {
 	}
 	l.Close()
 	for _, to := range []head.To{tcp(l.Addr()), {Network: "unix", Address: "/nonexistent/app.sock"}} {
-		r := start(t, to, nil, Options{})
+		r := start(t, to, nil, head.EngineOptions{})
 		res, body := r.do("POST", "/", strings.NewReader("body"))
 		if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || !strings.Contains(res.Header.Get("Proxy-Status"), "error=app_unreachable") {
 			t.Errorf("%v: %d %v", to, res.StatusCode, res.Header)
@@ -83,7 +83,7 @@ func TestTruncatedResponses(t *testing.T) {
 		"length":  "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok",
 		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
 	} {
-		r := startRaw(t, nil, Options{}, says(answer))
+		r := startRaw(t, nil, head.EngineOptions{}, says(answer))
 		c := r.dial()
 		_, _ = io.WriteString(c, ask)
 		if res, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil { // else even the head was held back
@@ -92,7 +92,7 @@ func TestTruncatedResponses(t *testing.T) {
 			}
 		}
 		eventually(t, "End", func() bool { return r.ended.Load() == 1 })
-		if !errors.Is(r.lastErr(), errTruncated) {
+		if !errors.Is(r.lastErr(), head.ErrTruncated) {
 			t.Errorf("%s: End was told %v", name, r.lastErr())
 		}
 	}
@@ -116,7 +116,7 @@ func TestPOSTIsNotSentTwice(t *testing.T) {
 			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
 	}
-	r := startRaw(t, nil, Options{}, app)
+	r := startRaw(t, nil, head.EngineOptions{}, app)
 	for _, fields := range [][]string{nil, {"Idempotency-Key", "1"}, {"X-Idempotency-Key", "1"}} {
 		for _, body := range []io.Reader{nil, strings.NewReader("body")} {
 			r.get("/") // leaves a connection in the pool
@@ -137,7 +137,7 @@ func TestPOSTIsNotSentTwice(t *testing.T) {
 
 func TestClientLeaves(t *testing.T) {
 	inApp, left := make(chan struct{}), make(chan struct{})
-	r := startHTTP(t, nil, Options{}, func(_ http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{}, func(_ http.ResponseWriter, req *http.Request) {
 		close(inApp)
 		<-req.Context().Done()
 		close(left)
@@ -152,7 +152,7 @@ func TestClientLeaves(t *testing.T) {
 		t.Fatal("the app was not told")
 	}
 	eventually(t, "End", func() bool { return r.ended.Load() == 1 })
-	if !errors.Is(r.lastErr(), errClientGone) {
+	if !errors.Is(r.lastErr(), head.ErrClientGone) {
 		t.Errorf("End was told %v", r.lastErr())
 	}
 }
@@ -161,7 +161,7 @@ func TestClientLeaves(t *testing.T) {
 func TestClientLeavesMidway(t *testing.T) {
 	upload := make(chan error, 1)
 	download := make(chan struct{}, 1)
-	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodPost {
 			_, err := io.Copy(io.Discard, req.Body)
 			upload <- err
@@ -196,7 +196,7 @@ func TestClientLeavesMidway(t *testing.T) {
 }
 
 func TestMalformedBodyIsTheClientsFault(t *testing.T) {
-	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(io.Discard, req.Body) })
+	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(io.Discard, req.Body) })
 	got := r.raw("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n")
 	if !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, head.RequestRefused) {
 		t.Errorf("%q", got)
@@ -214,7 +214,7 @@ func TestEarlyAnswer(t *testing.T) {
 			_, _ = io.Copy(io.Discard, r) // RFC 9112, section 9.6: closing now would reset the connection
 		}
 	}
-	r := startRaw(t, nil, Options{}, app)
+	r := startRaw(t, nil, head.EngineOptions{}, app)
 	c := r.dial()
 	fmt.Fprint(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n")
 	go func() {
@@ -240,7 +240,7 @@ func TestEarlyAnswer(t *testing.T) {
 }
 
 func TestRequestAndResponseAtTheSameTime(t *testing.T) {
-	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		for in := bufio.NewScanner(req.Body); in.Scan(); {
 			fmt.Fprintf(w, "echo %s\n", in.Text())
@@ -280,7 +280,7 @@ func TestAccessLog(t *testing.T) {
 		return log.Write(p)
 	})
 	app := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
-	r := startHTTP(t, nil, Options{AccessLog: true, Log: slog.New(slog.NewTextHandler(locked, nil))}, app)
+	r := startHTTP(t, nil, head.EngineOptions{AccessLog: true, Log: slog.New(slog.NewTextHandler(locked, nil))}, app)
 	r.engine.options.Handler = logged{r.fake}
 	r.get("/path?token=secret")
 	line := func() string { mu.Lock(); defer mu.Unlock(); return log.String() }
@@ -320,7 +320,7 @@ func TestInjectedDial(t *testing.T) {
 		}()
 		return ours, nil
 	}
-	r := start(t, head.To{Network: "tcp", Address: "app.internal:81"}, nil, Options{Dial: dial})
+	r := start(t, head.To{Network: "tcp", Address: "app.internal:81"}, nil, head.EngineOptions{Dial: dial})
 	if _, body := r.get("/"); body != "tcp app.internal:81" {
 		t.Errorf("dialed %q", body)
 	}

@@ -3,7 +3,6 @@ package reverseproxy
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -48,32 +47,4 @@ func TestAddressesSurviveTheURL(t *testing.T) {
 			t.Errorf("%v became %s %s", to, network, address)
 		}
 	}
-}
-
-// FuzzHopByHop gives an engine's first look at a head what a client may say about its connection.
-func FuzzHopByHop(f *testing.F) {
-	f.Add("Upgrade, HTTP2-Settings", "h2c", "X-A")
-	f.Add("close, pillion-session", "websocket, H2C ,chat", "Te")
-	f.Add(", ,\x00", "\xff", "")
-	f.Fuzz(func(t *testing.T, connection, upgrade, name string) {
-		h := http.Header{"Connection": {connection}, "Upgrade": {upgrade}, "Te": {"trailers"}, "Http2-Settings": {"x"}}
-		h.Add(name, "1")
-		offered := upgradeOf(h)
-		for protocol := range strings.SplitSeq(offered, ",") {
-			if strings.EqualFold(strings.TrimSpace(protocol), "h2c") || !isPrintable(protocol) {
-				t.Errorf("%q offers %q", upgrade, offered)
-			}
-		}
-		removeHopByHop(h)
-		for _, gone := range hopByHop {
-			if _, ok := h[gone]; ok {
-				t.Errorf("%s is left", gone)
-			}
-		}
-		for item := range strings.SplitSeq(connection, ",") {
-			if h.Get(strings.Trim(item, " \t\r\n")) != "" { // RFC 9110, section 5.6.3
-				t.Errorf("%q is named in Connection and left", item)
-			}
-		}
-	})
 }

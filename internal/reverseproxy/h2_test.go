@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/pillion-proxy/pillion/internal/head"
 )
 
 // HTTP/2 reaches the app as HTTP/1.1, over TLS and by prior knowledge.
@@ -28,7 +30,7 @@ func TestHTTP2(t *testing.T) {
 		w.Header().Set("Pillion-Op", "x")
 	}
 	for _, scheme := range []string{"http", "https"} {
-		var o Options
+		var o head.EngineOptions
 		if scheme == "https" {
 			o.TLS = &tls.Config{Certificates: certified.TLS.Certificates}
 		}
@@ -69,7 +71,7 @@ func TestHTTP2(t *testing.T) {
 func TestTLS(t *testing.T) {
 	certified := httptest.NewTLSServer(nil)
 	defer certified.Close()
-	r := startHTTP(t, nil, Options{TLS: &tls.Config{Certificates: certified.TLS.Certificates}},
+	r := startHTTP(t, nil, head.EngineOptions{TLS: &tls.Config{Certificates: certified.TLS.Certificates}},
 		func(w http.ResponseWriter, req *http.Request) { fmt.Fprint(w, req.Header.Get("X-Forwarded-Proto")) })
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 	res, err := (&http.Client{Transport: transport}).Get("https://" + r.addr)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/pillion-proxy/pillion/internal/head"
 )
 
 // wire is an app that keeps the bytes of every request it gets and answers each.
@@ -56,7 +58,7 @@ const (
 // P1-P4: what no HTTP server may take. The app sees nothing of it, and what follows on the connection is not served.
 func TestHostileRequestsAreRefused(t *testing.T) {
 	w := &wire{}
-	r := startRaw(t, nil, Options{}, w.serve)
+	r := startRaw(t, nil, head.EngineOptions{}, w.serve)
 	post := "POST / HTTP/1.1\r\nHost: a\r\n"
 	tests := []struct{ name, request, status string }{
 		{"differing lengths", post + "Content-Length: 4\r\nContent-Length: 5\r\n\r\nbody", "400"},
@@ -99,7 +101,7 @@ func TestHostileRequestsAreRefused(t *testing.T) {
 // A malformed chunked body shows only when it is read, at the app's time. Its request fails and nothing follows it.
 func TestMalformedChunks(t *testing.T) {
 	w := &wire{}
-	r := startRaw(t, nil, Options{}, w.serve)
+	r := startRaw(t, nil, head.EngineOptions{}, w.serve)
 	for name, body := range map[string]string{
 		"bad size":      "zz\r\nbody\r\n0\r\n\r\n",
 		"huge size":     "fffffffffffffffff\r\nbody\r\n0\r\n\r\n",
@@ -121,7 +123,7 @@ func TestMalformedChunks(t *testing.T) {
 // What is allowed and often wrong reaches the app in one plain form.
 func TestRequestsAreWrittenAnew(t *testing.T) {
 	w := &wire{}
-	r := startRaw(t, nil, Options{}, w.serve)
+	r := startRaw(t, nil, head.EngineOptions{}, w.serve)
 	tests := []struct{ name, request, want string }{
 		{"same length twice", "POST / HTTP/1.1\r\n" + host + "Content-Length: 4\r\nContent-Length: 4\r\n\r\nbody", "Content-Length: 4\r\n"},
 		{"chunk extensions", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: Chunked\r\n\r\n4;a=b\r\nbody\r\n0;c\r\n\r\n", "Transfer-Encoding: chunked\r\n"},
@@ -139,7 +141,7 @@ func TestRequestsAreWrittenAnew(t *testing.T) {
 // so that it turns red when that changes, and that it does no harm: the app sees one request in one plain form.
 func TestNetHTTPDecides(t *testing.T) {
 	w := &wire{}
-	r := startRaw(t, nil, Options{}, w.serve)
+	r := startRaw(t, nil, head.EngineOptions{}, w.serve)
 	chunked := "Transfer-Encoding: chunked\r\n"
 	tests := []struct {
 		name, request string
@@ -185,7 +187,7 @@ func TestNetHTTPDecidesAboutAnswers(t *testing.T) {
 		{"named beside close", "HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\nok", "X-Hop removed", "X-Hop: 1\r\n", "Connection: close, X-Hop"},
 	}
 	for _, test := range tests {
-		got := startRaw(t, nil, Options{}, says(test.answer)).raw(ask)
+		got := startRaw(t, nil, head.EngineOptions{}, says(test.answer)).raw(ask)
 		if !strings.HasPrefix(got, "HTTP/1.1 200 ") || !strings.Contains(got, test.today) || strings.Contains(got, test.never) {
 			t.Errorf("%s: %q, today with %q (wanted: %s)", test.name, got, test.today, test.wanted)
 		}

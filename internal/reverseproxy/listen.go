@@ -7,10 +7,9 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
-)
 
-// lastCalls is how long Shutdown waits for exchanges whose connections it has closed.
-const lastCalls = 2 * time.Second
+	"github.com/pillion-proxy/pillion/internal/head"
+)
 
 // Serve accepts connections on l until Shutdown and returns nil then. It may be called for several listeners.
 func (e *Engine) Serve(l net.Listener) error {
@@ -57,7 +56,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(err, e.server.Close())
 	}
-	for deadline := time.Now().Add(lastCalls); e.exchanges.Load() > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(head.LastCalls); e.exchanges.Load() > 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	e.transport.CloseIdleConnections()

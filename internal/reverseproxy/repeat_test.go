@@ -39,7 +39,7 @@ func (r *repeater) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
 }
 
 // startTwo serves before a first app at to, and a second one that answers with what it got.
-func startTwo(t *testing.T, to head.To, o Options) (*rig, *repeater) {
+func startTwo(t *testing.T, to head.To, o head.EngineOptions) (*rig, *repeater) {
 	t.Helper()
 	second := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -75,12 +75,15 @@ func TestRefusedGoesOn(t *testing.T) {
 		{"POST", strings.NewReader("held back"), []string{"Expect", "100-continue"}, "POST 9"},
 		{"PUT", io.MultiReader(strings.NewReader("of unknown"), strings.NewReader(" length")), nil, "PUT 17"},
 	} {
-		r, p := startTwo(t, refusing(t), Options{})
+		r, p := startTwo(t, refusing(t), head.EngineOptions{})
 		if res, body := r.do(c.method, "/", c.body, c.fields...); res.StatusCode != 200 || body != c.want || p.unreached.Load() != 1 {
 			t.Errorf("%s: %d %q after %d repeats, want %q", c.method, res.StatusCode, body, p.unreached.Load(), c.want)
 		}
 	}
 }
+
+// large is more of a body than an engine would keep to send it again.
+var large = strings.Repeat("x", 32<<10)
 
 // P7: when the connection breaks the Handler decides, and knows whether the body is gone.
 func TestLostIsTheHandlersToDecide(t *testing.T) {
@@ -92,10 +95,10 @@ func TestLostIsTheHandlersToDecide(t *testing.T) {
 	}{
 		{"GET", nil, "200 GET 0", 1},
 		{"POST", nil, "502 lost\n", 1},
-		{"POST", strings.NewReader("x"), "502 halved\n", 1},
+		{"POST", strings.NewReader(large), "502 halved\n", 1},
 	} {
 		app := startListening(t, func(_ net.Conn, r *bufio.Reader) { _, _ = readHead(r) })
-		r, p := startTwo(t, app, Options{})
+		r, p := startTwo(t, app, head.EngineOptions{})
 		res, body := r.do(c.method, "/", c.body)
 		if got := fmt.Sprintf("%d %s", res.StatusCode, body); got != c.want || p.lost.Load() != c.asked || p.unreached.Load() != 0 {
 			t.Errorf("%s: %q, asked %d times; want %q, %d", c.method, got, p.lost.Load(), c.want, c.asked)
@@ -106,7 +109,7 @@ func TestLostIsTheHandlersToDecide(t *testing.T) {
 // A slow app is not a lost one: the same work a second time would make it slower still.
 func TestTimeoutIsNotLost(t *testing.T) {
 	app := startListening(t, func(_ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) })
-	r, p := startTwo(t, app, Options{UpstreamTimeout: 20 * time.Millisecond})
+	r, p := startTwo(t, app, head.EngineOptions{UpstreamTimeout: 20 * time.Millisecond})
 	if res, _ := r.get("/"); res.StatusCode != http.StatusGatewayTimeout || p.lost.Load() != 0 {
 		t.Errorf("%d, asked %d times", res.StatusCode, p.lost.Load())
 	}
@@ -119,14 +122,14 @@ func TestNotExecutedGoesOn(t *testing.T) {
 		body   io.Reader
 		want   string
 	}{
-		{"GET", nil, "200 GET 0"}, {"POST", nil, "200 POST 0"}, {"POST", strings.NewReader("x"), "503 sorry"},
+		{"GET", nil, "200 GET 0"}, {"POST", nil, "200 POST 0"}, {"POST", strings.NewReader(large), "503 sorry"},
 	} {
 		first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = io.WriteString(w, "sorry")
 		}))
 		t.Cleanup(first.Close)
-		r, p := startTwo(t, tcp(first.Listener.Addr()), Options{})
+		r, p := startTwo(t, tcp(first.Listener.Addr()), head.EngineOptions{})
 		p.response = func(_ *head.Exchange, h *head.Head) error {
 			if h.Status == http.StatusServiceUnavailable {
 				h.Fields.Add("Edited", "yes")

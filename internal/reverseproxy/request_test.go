@@ -34,7 +34,7 @@ func showHead(c net.Conn, r *bufio.Reader) {
 
 // P6: no byte of the target and the authority changes.
 func TestTargetStaysAsItCame(t *testing.T) {
-	r := startRaw(t, nil, Options{}, showHead)
+	r := startRaw(t, nil, head.EngineOptions{}, showHead)
 	tests := []struct{ method, target, line string }{
 		{"GET", "/", "/"},
 		{"GET", "/%2e%2e//b%2F", "/%2e%2e//b%2F"},
@@ -63,7 +63,7 @@ func TestTargetStaysAsItCame(t *testing.T) {
 }
 
 func TestAuthority(t *testing.T) {
-	r := startRaw(t, nil, Options{}, showHead)
+	r := startRaw(t, nil, head.EngineOptions{}, showHead)
 	for _, test := range []struct{ request, want string }{
 		{"GET / HTTP/1.1\r\nHost: Shop.Example:81\r\nConnection: close\r\n\r\n", "Host: Shop.Example:81\r\n"},
 		{"GET http://a.example/ HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n", "Host: a.example\r\n"}, // RFC 9112, section 3.2.2
@@ -77,7 +77,7 @@ func TestAuthority(t *testing.T) {
 
 // H3, P5: what belongs to one connection ends here, and h2c is not offered on.
 func TestHopByHopFieldsEndHere(t *testing.T) {
-	r := startRaw(t, nil, Options{}, showHead)
+	r := startRaw(t, nil, head.EngineOptions{}, showHead)
 	got := r.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Mine\r\nConnection: , HTTP2-Settings\r\nX-Mine: 1\r\nKeep-Alive: 5\r\n" +
 		"TE: trailers\r\nProxy-Authorization: x\r\nProxy-Connection: keep-alive\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA\r\nX-Kept: 1\r\n\r\n")
 	_, body, _ := strings.Cut(got, "\r\n\r\n")
@@ -103,7 +103,7 @@ func TestConnectionCannotRemoveInjectedFields(t *testing.T) {
 		x.Request.Fields.Add("Pillion-Session", "{}")
 		return nil
 	}}
-	r := startRaw(t, f, Options{}, showHead)
+	r := startRaw(t, f, head.EngineOptions{}, showHead)
 	got := r.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, Pillion-Session\r\nPillion-Session: forged\r\nPILLION_SESSION: forged\r\n\r\n")
 	if strings.Count(got, "Pillion-Session: {}\r\n") != 1 || strings.Contains(got, "forged") {
 		t.Errorf("the app got %q", got)
@@ -111,7 +111,7 @@ func TestConnectionCannotRemoveInjectedFields(t *testing.T) {
 }
 
 func TestFieldsKeepTheirLines(t *testing.T) {
-	r := startRaw(t, nil, Options{}, showHead)
+	r := startRaw(t, nil, head.EngineOptions{}, showHead)
 	got := r.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: a=1\r\nX-A: 1\r\ncookie: b=2\r\nX-Empty:\r\nX_Odd.Name: \xff\r\nX-A: 2\r\n\r\n")
 	for _, want := range []string{"Cookie: a=1\r\nCookie: b=2\r\n", "X-A: 1\r\nX-A: 2\r\n", "X-Empty: \r\n", ": \xff\r\n"} {
 		if !strings.Contains(got, want) {
@@ -136,7 +136,7 @@ func TestForwarded(t *testing.T) {
 	}
 	for _, test := range tests {
 		var got http.Header
-		r := startHTTP(t, nil, Options{TrustedProxies: test.trusted}, func(_ http.ResponseWriter, req *http.Request) { got = req.Header })
+		r := startHTTP(t, nil, head.EngineOptions{TrustedProxies: test.trusted}, func(_ http.ResponseWriter, req *http.Request) { got = req.Header })
 		r.get("/", sent...)
 		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Uri", "Forwarded"} {
 			want, known := test.want[name]
@@ -160,7 +160,7 @@ func TestForwarded(t *testing.T) {
 
 func TestRequestTrailers(t *testing.T) {
 	var got http.Header
-	r := startHTTP(t, nil, Options{}, func(_ http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{}, func(_ http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		got = req.Trailer
 	})
@@ -182,7 +182,7 @@ func TestUnixSocket(t *testing.T) {
 	app.Listener = l
 	app.Start()
 	t.Cleanup(app.Close)
-	r := start(t, head.To{Network: "unix", Address: path}, nil, Options{})
+	r := start(t, head.To{Network: "unix", Address: path}, nil, head.EngineOptions{})
 	if _, body := r.get("/"); body != r.addr {
 		t.Errorf("the app saw the host %q, want %q", body, r.addr)
 	}
@@ -192,7 +192,7 @@ func TestUnixSocket(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	reached := false
 	var tokens []string
-	o := Options{HealthPath: "/up", Limits: Limits{HeaderCount: 8, HeaderBytes: 4096}, OwnAnswer: func(token string) { tokens = append(tokens, token) }}
+	o := head.EngineOptions{HealthPath: "/up", Limits: head.Limits{HeaderCount: 8, HeaderBytes: 4096}, OwnAnswer: func(token string) { tokens = append(tokens, token) }}
 	r := startHTTP(t, nil, o, func(http.ResponseWriter, *http.Request) { reached = true })
 	end := " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
 	tests := []struct{ name, request, status string }{
@@ -220,7 +220,7 @@ func TestRefusals(t *testing.T) {
 	if want := slices.Repeat([]string{head.RequestRefused}, len(tests)-1); !slices.Equal(tokens, want) {
 		t.Errorf("counted %v, want %v", tokens, want)
 	}
-	r.engine.SetLimits(Limits{HeaderCount: 20})
+	r.engine.SetLimits(head.Limits{HeaderCount: 20})
 	if res, _ := r.get("/", "X-A", strings.Repeat("a", 5000)); res.StatusCode != 200 {
 		t.Errorf("after SetLimits: %d", res.StatusCode)
 	}
@@ -228,7 +228,7 @@ func TestRefusals(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	healthy := true
-	o := Options{HealthPath: "/.well-known/pillion/ready", Health: func() bool { return healthy }}
+	o := head.EngineOptions{HealthPath: "/.well-known/pillion/ready", Health: func() bool { return healthy }}
 	r := startHTTP(t, nil, o, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "app") })
 	if res, body := r.get("/.well-known/pillion/ready"); res.StatusCode != 200 || body != "ok\n" {
 		t.Errorf("healthy: %d %q", res.StatusCode, body)

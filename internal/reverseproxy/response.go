@@ -21,13 +21,13 @@ func modifyResponse(res *http.Response) error {
 	}
 	protocol := ""
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		if protocol = upgradeOf(res.Header); protocol == "" || !strings.EqualFold(protocol, x.upgrade) {
+		if protocol = fromHeader(res.Header).Upgrade(); protocol == "" || !strings.EqualFold(protocol, x.upgrade) {
 			return errBadUpgrade
 		}
-		removeHopByHop(res.Header)
 		x.deadline.stop()
 	}
 	h := head.Head{Status: res.StatusCode, Fields: fromHeader(res.Header)}
+	h.Fields.EndHop()
 	switch err := x.engine.options.Handler.Response(&x.Exchange, &h); {
 	case errors.Is(err, head.ErrNotExecuted) && x.body == nil:
 		return err
@@ -43,7 +43,7 @@ func modifyResponse(res *http.Response) error {
 	}
 	res.StatusCode = h.Status
 	if res.ContentLength < 0 {
-		removeBadTrailers(res.Trailer)
+		endTrailer(res.Trailer)
 		res.Body = &responseBody{res.Body, res, x}
 	}
 	x.encode(res, &h)
@@ -106,7 +106,7 @@ func (x *exchange) failure(err error) error {
 		return reply
 	}
 	x.engine.options.Log.Error("response refused", "error", err)
-	return internalError
+	return head.InternalError
 }
 
 // fail makes a panic in the middle of a 1xx the failure of the exchange.
@@ -137,9 +137,9 @@ func (x *exchange) setTrailer(trailer http.Header) {
 		return // announced and not sent
 	}
 	x.engine.options.Handler.Trailer(&x.Exchange, &h)
+	h.Fields.EndTrailer()
 	edited := make(http.Header, len(h.Fields))
 	toHeader(edited, h.Fields)
-	removeBadTrailers(edited)
 	for name, values := range edited {
 		x.client.Header()[http.TrailerPrefix+name] = values
 	}

@@ -65,7 +65,7 @@ func TestResponsesAreScrubbed(t *testing.T) {
 			[]int{200}, []string{"Content-Length: 0\r\n"}},
 	}
 	for _, test := range tests {
-		r := startRaw(t, nil, Options{}, says(test.answer))
+		r := startRaw(t, nil, head.EngineOptions{}, says(test.answer))
 		got := r.raw(ask)
 		for _, want := range test.want {
 			if !strings.Contains(got, want) {
@@ -90,7 +90,7 @@ func TestTrailerIsEditedOnce(t *testing.T) {
 		h.Fields.Set("X-Sum", h.Fields.Get("X-Sum")+"!")
 		h.Fields.Add("X-Added", "1")
 	}}
-	r := startRaw(t, f, Options{}, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n0\r\nX-Sum: 7\r\n\r\n"))
+	r := startRaw(t, f, head.EngineOptions{}, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n0\r\nX-Sum: 7\r\n\r\n"))
 	res, _ := r.get("/")
 	if calls != 1 || res.Trailer.Get("X-Sum") != "7!" || res.Trailer.Get("X-Added") != "1" {
 		t.Errorf("%d calls, trailers %v", calls, res.Trailer)
@@ -105,7 +105,7 @@ func TestHandlerEditsAnswers(t *testing.T) {
 		h.Fields.Add("Set-Cookie", "b=2")
 		return nil
 	}}
-	r := startHTTP(t, f, Options{}, func(w http.ResponseWriter, _ *http.Request) {
+	r := startHTTP(t, f, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Server", "secret")
 		fmt.Fprint(w, "body")
 	})
@@ -147,7 +147,7 @@ func TestRepliesReplace(t *testing.T) {
 	}
 	for _, test := range tests {
 		var tokens []string
-		r := startRaw(t, test.f, Options{OwnAnswer: func(token string) { tokens = append(tokens, token) }}, says(test.answer))
+		r := startRaw(t, test.f, head.EngineOptions{OwnAnswer: func(token string) { tokens = append(tokens, token) }}, says(test.answer))
 		got := r.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, upgrade\r\nUpgrade: chat\r\n\r\n")
 		if !strings.HasPrefix(got, "HTTP/1.1 "+test.status+" ") || !strings.Contains(got, "Proxy-Status: pillion; ") || !strings.Contains(got, "Cache-Control: no-store") {
 			t.Errorf("%s: %q", test.name, got)
@@ -164,18 +164,18 @@ func TestRepliesReplace(t *testing.T) {
 
 func TestPanicAfterTheHeadCutsOff(t *testing.T) {
 	f := &fake{trailer: func(*head.Exchange, *head.Head) { panic("test") }}
-	r := startRaw(t, f, Options{}, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n"))
+	r := startRaw(t, f, head.EngineOptions{}, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n"))
 	if got := r.raw(ask); strings.HasSuffix(got, "0\r\n\r\n") {
 		t.Errorf("%q, want a body without its end", got)
 	}
 	eventually(t, "End", func() bool { return r.ended.Load() == 1 })
-	if !errors.Is(r.lastErr(), errTruncated) {
+	if !errors.Is(r.lastErr(), head.ErrTruncated) {
 		t.Errorf("End was told %v", r.lastErr())
 	}
 }
 
 func TestBodylessResponses(t *testing.T) {
-	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		switch req.URL.Path {
 		case "/204":
 			w.WriteHeader(204)
@@ -205,7 +205,7 @@ func TestBodylessResponses(t *testing.T) {
 }
 
 func TestPipelining(t *testing.T) {
-	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
 		fmt.Fprintf(w, "%s %s;", req.URL.Path, body)
 	})
@@ -229,7 +229,7 @@ func TestPipelining(t *testing.T) {
 func TestStreaming(t *testing.T) {
 	for _, fields := range []http.Header{{"Content-Type": {"text/event-stream"}}, {"Content-Length": {"18"}}} {
 		arrived := make(chan struct{})
-		r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, req *http.Request) {
+		r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 			for name := range fields {
 				w.Header().Set(name, fields.Get(name))
 			}
@@ -259,7 +259,7 @@ func TestStreaming(t *testing.T) {
 
 func TestLargeBodiesTakeConstantMemory(t *testing.T) {
 	const size = 64 << 20
-	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		_, _ = io.Copy(w, req.Body)
 	})
@@ -297,7 +297,7 @@ func TestExpectContinue(t *testing.T) {
 		body, _ := io.ReadAll(req.Body)
 		fmt.Fprintf(w, "%s", body)
 	}
-	r := startHTTP(t, nil, Options{}, app)
+	r := startHTTP(t, nil, head.EngineOptions{}, app)
 	c := r.dial()
 	in := bufio.NewReader(c)
 	fmt.Fprint(c, "POST /yes HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
@@ -340,7 +340,7 @@ func TestExpectIgnoredByTheApp(t *testing.T) {
 			fmt.Fprintf(c, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\n%s", body)
 		}
 	}
-	r := startRaw(t, nil, Options{}, app)
+	r := startRaw(t, nil, head.EngineOptions{}, app)
 	got := r.raw("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
 	if !strings.HasPrefix(got, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n") || !strings.HasSuffix(got, "body") {
 		t.Errorf("HTTP/1.1: %q", got)
@@ -351,7 +351,7 @@ func TestExpectIgnoredByTheApp(t *testing.T) {
 }
 
 func TestEarlyHintsReachAClient(t *testing.T) {
-	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, _ *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</style.css>")
 		w.WriteHeader(103)
 		w.WriteHeader(200)

@@ -14,7 +14,7 @@ import (
 func TestTimeoutOfARoute(t *testing.T) {
 	const timeout = 300 * time.Millisecond
 	never := make(chan struct{})
-	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, r *http.Request) {
+	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		switch r.URL.Path {
 		case "/stream":

@@ -54,7 +54,7 @@ func TestWebSocket(t *testing.T) {
 		h.Fields.Add("Set-Cookie", "a=1")
 		return nil
 	}}
-	r := startHTTP(t, f, Options{}, echoWebSocket)
+	r := startHTTP(t, f, head.EngineOptions{}, echoWebSocket)
 	c, res := r.websocket()
 	if res.Header.Get("Set-Cookie") != "a=1" || res.Header.Get("Pillion-Patch") != "" {
 		t.Errorf("the 101 has %v", res.Header)
@@ -84,7 +84,7 @@ func TestWebSocket(t *testing.T) {
 
 // An app may decline to switch.
 func TestUpgradeDeclined(t *testing.T) {
-	r := startHTTP(t, nil, Options{}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "no") })
+	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "no") })
 	res, body := r.get("/", "Connection", "Upgrade", "Upgrade", "websocket")
 	if res.StatusCode != 200 || body != "no" {
 		t.Errorf("%d %q", res.StatusCode, body)
@@ -101,7 +101,7 @@ func TestTunnelHalfClose(t *testing.T) {
 		n, _ := io.Copy(io.Discard, r)
 		fmt.Fprint(c, n)
 	}
-	r := startRaw(t, nil, Options{}, app)
+	r := startRaw(t, nil, head.EngineOptions{}, app)
 	c := r.dial()
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: count\r\n\r\n")
 	in := bufio.NewReader(c)
@@ -117,7 +117,7 @@ func TestTunnelHalfClose(t *testing.T) {
 
 // Tunnels do not hold up a Shutdown, they end with it, and their connections count while they last.
 func TestShutdownEndsTunnels(t *testing.T) {
-	r := startHTTP(t, nil, Options{Limits: Limits{Connections: 1}}, echoWebSocket)
+	r := startHTTP(t, nil, head.EngineOptions{Limits: head.Limits{Connections: 1}}, echoWebSocket)
 	c, _ := r.websocket()
 	second := r.dial() // waits in the kernel's queue for the tunnel to end
 	_, _ = io.WriteString(second, ask)

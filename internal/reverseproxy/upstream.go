@@ -7,37 +7,18 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-const (
-	// dialTimeout is short: the app is on this machine, and who refuses for longer is better answered with a 503.
-	dialTimeout = 3 * time.Second
-	// upstreamIdle is below the shortest idle timeout in common servers (gunicorn 2 s, Node and uvicorn 5 s). A POST that
-	// meets a connection which the app is just closing cannot be sent again, and dialing on this machine costs little.
-	upstreamIdle = 1500 * time.Millisecond
-	// maxIdlePerApp is the pool of connections to an app.
-	maxIdlePerApp = 1024
-	// maxResponseHeader is the longest response head (DESIGN 5: it carries a patch of 64 KiB).
-	maxResponseHeader = 96 << 10
-	// continueAfter is when a body is sent to an app that ignores Expect; curl waits as long.
-	continueAfter = time.Second
-)
-
-func newTransport(o Options) *http.Transport {
-	dial := o.Dial
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
-	}
+func newTransport(o head.EngineOptions) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Protocols: protocols,
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			network, address := addressOf(address)
-			conn, err := dial(ctx, network, address)
+			conn, err := o.Dial(ctx, network, address)
 			if err != nil {
 				return nil, &unreachableError{err}
 			}
@@ -45,11 +26,11 @@ func newTransport(o Options) *http.Transport {
 		},
 		DisableCompression:     true,
 		MaxIdleConns:           0, // no limit over all apps
-		MaxIdleConnsPerHost:    maxIdlePerApp,
-		IdleConnTimeout:        upstreamIdle,
+		MaxIdleConnsPerHost:    head.UpstreamKept,
+		IdleConnTimeout:        head.UpstreamIdle,
 		ResponseHeaderTimeout:  o.UpstreamTimeout,
-		ExpectContinueTimeout:  continueAfter,
-		MaxResponseHeaderBytes: maxResponseHeader,
+		ExpectContinueTimeout:  head.ContinueAfter,
+		MaxResponseHeaderBytes: head.MaxResponseHeader,
 		WriteBufferSize:        8 << 10, // a head with its session in one write
 		ReadBufferSize:         8 << 10,
 	}

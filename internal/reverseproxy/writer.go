@@ -38,8 +38,8 @@ func (x *exchange) writeInterim(status int) {
 		return
 	}
 	fields := x.client.Header()
-	removeHopByHop(fields)
 	h := head.Head{Status: status, Fields: fromHeader(fields)}
+	h.Fields.EndHop()
 	clear(fields)
 	if err := x.engine.options.Handler.Response(&x.Exchange, &h); err != nil {
 		x.failed = err
