@@ -150,7 +150,7 @@ func TestCloseEndsWhatIsOpen(t *testing.T) {
 		return nil
 	}}
 	left := make(chan struct{})
-	r := startHTTP(t, f, Options{}, func(w http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, f, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/chat" {
 			echoWebSocket(w, req)
 			return
