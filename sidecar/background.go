@@ -110,6 +110,13 @@ func (b *background) next(ctx context.Context) bool {
 	return true
 }
 
+// waits counts what is queued, running or to be tried again.
+func (b *background) waits() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue) + b.running + b.retries
+}
+
 // flush waits until nothing is queued, running or to be tried again, or ctx ends.
 func (b *background) flush(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() {

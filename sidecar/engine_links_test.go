@@ -18,7 +18,10 @@ type links struct {
 	to    map[string]*process
 	dead  map[string]bool // refuses connections
 	cut   map[string]bool // "a1>a2": silent
+	down  map[string]bool // its app refuses connections
 	calls []call
+
+	refused []string // sidecars that were told so
 }
 
 type call struct {
@@ -28,14 +31,17 @@ type call struct {
 
 // family starts sidecars that know each other.
 func family(f *fleet, routes ...string) (*links, []*process) {
-	l := &links{to: map[string]*process{}, dead: map[string]bool{}, cut: map[string]bool{}}
+	l := &links{to: map[string]*process{}, dead: map[string]bool{}, cut: map[string]bool{}, down: map[string]bool{}}
 	addresses := map[string]string{}
 	for _, route := range routes {
 		addresses[route] = route + ":80"
 	}
 	var all []*process
 	for _, route := range routes {
-		p := f.sidecar(route, func(s *setup) { s.Sticky, s.Call, s.http.Dial = true, l.caller(route), l.dialer(f, route) })
+		p := f.sidecar(route, func(s *setup) {
+			s.Sticky, s.Call, s.http.Dial = true, l.caller(route), l.dialer(f, route)
+			s.AppRefused = func() { l.set(func() { l.refused = append(l.refused, route) }) }
+		})
 		l.mu.Lock()
 		l.to[route] = p
 		l.mu.Unlock()
@@ -76,9 +82,11 @@ func (l *links) dialer(f *fleet, from string) func(ctx context.Context, network,
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		address = strings.TrimSuffix(address, ":80")
 		l.mu.Lock()
-		p, dead, cut := l.to[address], l.dead[address], l.cut[from+">"+address]
+		p, dead, cut, down := l.to[address], l.dead[address], l.cut[from+">"+address], l.down[from]
 		l.mu.Unlock()
 		switch {
+		case p == nil && down:
+			return nil, syscall.ECONNREFUSED
 		case p == nil:
 			return f.app.listener.dial(ctx, network, address)
 		case dead:

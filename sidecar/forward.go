@@ -16,23 +16,31 @@ const fieldHop = "Pillion-Hop"
 // peerMemory is how long a peer that answered counts as alive, and one that did not as dead.
 const peerMemory = time.Second
 
-// pulses remember which peers answered lately.
+// pulses remember which peers answered lately, and which of them leave.
 type pulses struct {
 	mu   sync.Mutex
 	last map[string]pulse
 }
 
 type pulse struct {
-	at    time.Time
-	alive bool
+	at             time.Time
+	alive, leaving bool
 }
 
 func newPulses() *pulses { return &pulses{last: map[string]pulse{}} }
 
+// felt notes that the peer answered or did not; whether it leaves is what it said last.
 func (p *pulses) felt(route string, alive bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last[route] = pulse{time.Now(), alive}
+	p.last[route] = pulse{time.Now(), alive, alive && p.last[route].leaving}
+}
+
+// told notes what the peer says of itself.
+func (p *pulses) told(route string, leaving bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last[route] = pulse{time.Now(), true, leaving}
 }
 
 // of tells whether the peer answered lately; known is false when it was not asked lately.
@@ -43,6 +51,14 @@ func (p *pulses) of(route string) (alive, known bool) {
 	return last.alive, time.Since(last.at) < peerMemory
 }
 
+// leaves tells whether the peer said lately that it leaves.
+func (p *pulses) leaves(route string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := p.last[route]
+	return last.leaving && time.Since(last.at) < peerMemory
+}
+
 // home returns the sidecar that a request should go to instead: the one in the id, when that is another one and alive. A request that was
 // forwarded once stays where it is. Whether that sidecar owns the session still is its own business: if not, it takes it over.
 func (k *sticky) home(ctx context.Context, v *visit) (route string, ok bool) {
@@ -51,7 +67,7 @@ func (k *sticky) home(ctx context.Context, v *visit) (route string, ok bool) {
 	if v.hopped || route == h.opts.Route || !h.connected() {
 		return "", false
 	}
-	if _, listed := (*h.peers.Load())[route]; !listed || (*h.leaving.Load())[route] {
+	if !h.open(route) {
 		return "", false
 	}
 	if s := k.table.get(v.id.Random); s != nil && s.now.Load().owns(v.id) {
@@ -61,29 +77,52 @@ func (k *sticky) home(ctx context.Context, v *visit) (route string, ok bool) {
 		return route, alive
 	}
 	v2, _, err := h.ask(ctx, route, callHome, message{random: v.id.Random, issued: v.id.Issued, epoch: uint32(v.id.Epoch)})
+	if err == nil {
+		h.pulses.told(route, v2 == goes)
+	}
 	return route, err == nil && v2 == owned
+}
+
+// open tells whether requests may be sent to a peer: it is listed and does not leave.
+func (h *Handler) open(route string) bool {
+	_, listed := (*h.peers.Load())[route]
+	return listed && !(*h.leaving.Load())[route] && !h.pulses.leaves(route)
 }
 
 // forward sends a request to the session's home: as the client sent it, its id included, with the proof that this sidecar did.
 func (h *Handler) forward(v *visit, req *head.Head, route string) head.To {
-	v.forwarded = route
 	h.count("forwarded")
-	shown := v.shown.String()
-	cookie := h.opts.Cookie.Name + "=" + shown
-	if others := req.Fields.Values("Cookie"); len(others) > 0 {
-		cookie = strings.Join(others, "; ") + "; " + cookie
+	return h.pass(v, req, route, forwarded)
+}
+
+// The reasons for which a request is passed on; the proof has it.
+const (
+	forwarded = "request" // the receiver is its home
+	detoured  = "detour"  // the sender's app is down
+)
+
+// pass sends a request to a peer with the proof that this sidecar did.
+func (h *Handler) pass(v *visit, req *head.Head, route, why string) head.To {
+	v.forwarded = route
+	shown := ""
+	if v.shown != (ring.ID{}) {
+		shown = v.shown.String()
+		cookie := h.opts.Cookie.Name + "=" + shown
+		if others := req.Fields.Values("Cookie"); len(others) > 0 {
+			cookie = strings.Join(others, "; ") + "; " + cookie
+		}
+		req.Fields.Set("Cookie", cookie)
 	}
-	req.Fields.Set("Cookie", cookie)
 	var nonce [12]byte
 	mustRead(h.opts.Random, nonce[:])
-	req.Fields.Set(fieldHop, h.hops.sign(route, nonce, hopParts(req, shown)...))
+	req.Fields.Set(fieldHop, h.hops.sign(route, nonce, hopParts(why, req, shown)...))
 	return head.To{Network: "tcp", Address: (*h.peers.Load())[route]}
 }
 
 // hopParts are what the proof of a forwarded request covers: what is asked, by whose authority, for which session, and what is said of the
 // client.
-func hopParts(req *head.Head, id string) []string {
-	return []string{"request", req.Method, req.Target, req.Authority, id,
+func hopParts(why string, req *head.Head, id string) []string {
+	return []string{why, req.Method, req.Target, req.Authority, id,
 		strings.Join(req.Fields.Values("X-Forwarded-For"), ", "), req.Fields.Get("X-Forwarded-Proto"), req.Fields.Get("X-Forwarded-Host")}
 }
 
@@ -94,14 +133,16 @@ func (h *Handler) Vouched(x *head.Exchange) bool {
 		return false
 	}
 	fields := append(head.Fields(nil), x.Request.Fields...)
-	for _, value := range h.opts.Cookie.take(&fields) {
-		if _, err := ring.ParseID(value); err != nil {
+	for _, id := range append(h.opts.Cookie.take(&fields), "") { // without an id last: a detour of a visitor without session
+		if _, err := ring.ParseID(id); err != nil && id != "" {
 			continue
 		}
-		if _, ok := h.hops.verify(proofs[0], hopParts(&x.Request, value)...); ok {
-			x.Request.Fields.Del(fieldHop) // it is no spoof
-			x.Session = &visit{space: h.opts.Space, hopped: true}
-			return true
+		for _, why := range []string{forwarded, detoured} {
+			if _, ok := h.hops.verify(proofs[0], hopParts(why, &x.Request, id)...); ok {
+				x.Request.Fields.Del(fieldHop) // it is no spoof
+				x.Session = &visit{space: h.opts.Space, hopped: true, detoured: why == detoured}
+				return true
+			}
 		}
 	}
 	return false
@@ -115,15 +156,20 @@ func (h *Handler) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
 	return h.Unreached(x)
 }
 
-// Unreached takes over what could not be forwarded: the home is gone.
+// Unreached takes over what could not be forwarded, for the home is gone or declined it; what this sidecar's own app does not accept goes
+// to a peer.
 func (h *Handler) Unreached(x *head.Exchange) (head.To, *head.Reply) {
 	v := x.Session.(*visit)
-	if v.forwarded == "" {
-		return head.To{}, head.Fail(503, head.AppUnreachable, "app does not accept connections").Unexecuted()
+	if v.forwarded != "" {
+		h.pulses.felt(v.forwarded, false)
+		v.forwarded = ""
+		x.Request.Fields.Del(fieldHop)
+		_ = h.opts.Cookie.take(&x.Request.Fields)
+		if v.tried == nil {
+			return h.serve(x, v)
+		}
+	} else if h.opts.AppRefused != nil {
+		h.opts.AppRefused()
 	}
-	h.pulses.felt(v.forwarded, false)
-	v.forwarded = ""
-	x.Request.Fields.Del(fieldHop)
-	_ = h.opts.Cookie.take(&x.Request.Fields)
-	return h.serve(x, v)
+	return h.detour(v, &x.Request)
 }

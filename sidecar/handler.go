@@ -30,7 +30,9 @@ type Handler struct {
 	ignore     atomic.Pointer[[]*regexp.Regexp]
 	keys       atomic.Pointer[ring.Keys]
 	peers      atomic.Pointer[map[string]string] // route -> address
-	leaving    atomic.Pointer[map[string]bool]   // peers that drain
+	leaving    atomic.Pointer[map[string]bool]   // peers that drain, from a control plane
+	away       atomic.Bool                       // this sidecar leaves
+	turn       atomic.Uint32                     // of detours
 	sealer     atomic.Pointer[Sealer]
 	hops       *hops
 	subjects   *subjects
@@ -73,9 +75,11 @@ type visit struct {
 	exact     bool // the lock mode covers this request, or its change comes late: see apply
 	unlock    func()
 	handle    string
-	hopped    bool   // another sidecar of the fleet forwarded it here
-	forwarded string // the sidecar that it was forwarded to
-	final     bool   // the final head has been handled
+	hopped    bool     // another sidecar of the fleet forwarded it here
+	detoured  bool     // and that one's app is down
+	forwarded string   // the sidecar that it was passed on to
+	tried     []string // those that it was passed on to because the app of this one is down
+	final     bool     // the final head has been handled
 	open      *openExchange
 }
 
@@ -205,8 +209,7 @@ func (h *Handler) unknownIsAnonymous(err error) bool {
 func (h *Handler) Response(x *head.Exchange, resp *head.Head) error {
 	v := x.Session.(*visit)
 	if v.forwarded != "" {
-		h.pulses.felt(v.forwarded, true)
-		return nil // its home has done all that is to do
+		return h.passed(v, resp)
 	}
 	fields := h.collect(resp)
 	if resp.Status < 200 && resp.Status != 101 {

@@ -76,6 +76,8 @@ type Options struct {
 	Secrets [][]byte // the fleet's keys, the sealing one first; none: no calls
 	Sealer  Sealer
 
+	AppRefused func() // told when the app does not accept a connection; nil: nobody wants to know
+
 	Random  io.Reader
 	Metrics *metrics.Metrics
 	Log     *slog.Logger

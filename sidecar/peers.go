@@ -47,6 +47,7 @@ const (
 	notMine  verdict = 'N' // it does not own it; what it kept comes along
 	busy     verdict = 'B' // it owns it, and a commit is running
 	owned    verdict = 'O' // it owns it and took what it was handed
+	goes     verdict = 'L' // it owns it and is about to leave
 )
 
 // The calls.
@@ -55,6 +56,8 @@ const (
 	callJoin    = "join"    // you own this: take what I know (K6)
 	callTell    = "tell"    // this session is destroyed (K11)
 	callHome    = "home"    // do you own this?
+	callLeave   = "leave"   // I am about to leave: send me nothing (DESIGN 8)
+	callRejoin  = "rejoin"  // I stay after all
 )
 
 // message is the body of a call or of its answer: the session, a number, and a sealed record if there is one.
@@ -98,8 +101,8 @@ func (h *Handler) SetPeers(addresses map[string]string) {
 	h.peers.Store(&peers)
 }
 
-// SetLeaving replaces the routes of peers that drain. They are asked to hand sessions over, and no request is forwarded to them: it could
-// meet a closing connection.
+// SetLeaving replaces the routes of peers that drain, as a control plane knows them. They are asked to hand sessions over, and no request is
+// forwarded to them: it could meet a closing connection.
 func (h *Handler) SetLeaving(routes map[string]bool) {
 	leaving := maps.Clone(routes)
 	h.leaving.Store(&leaving)
@@ -159,7 +162,7 @@ func (h *Handler) Peer(ctx context.Context, target, proof string, body []byte) (
 	if err != nil {
 		return nil, false
 	}
-	v, reply := h.hear(ctx, target[len(PeerPath):], m)
+	v, reply := h.hear(ctx, caller.from, target[len(PeerPath):], m)
 	reply.random, reply.issued = m.random, m.issued
 	b, err := h.encode(reply)
 	if err != nil {

@@ -17,8 +17,12 @@ const (
 	keptFor = 10 * time.Minute
 )
 
-// hear answers a peer's call about one session. In shared mode nobody owns it, and only the end of one is news.
-func (h *Handler) hear(ctx context.Context, call string, m message) (verdict, message) {
+// hear answers a peer's call, most of them about one session. In shared mode nobody owns it, and only the end of one is news.
+func (h *Handler) hear(ctx context.Context, from, call string, m message) (verdict, message) {
+	if call == callLeave || call == callRejoin {
+		h.pulses.told(from, call == callLeave)
+		return owned, message{}
+	}
 	if k, sticky := h.keeper.(*sticky); sticky {
 		return k.hear(ctx, call, m)
 	}
@@ -31,10 +35,13 @@ func (k *sticky) hear(ctx context.Context, call string, m message) (verdict, mes
 		return k.h.strange(ctx, call, m)
 	}
 	if call == callHome {
-		if st := s.now.Load(); st != nil && st.owned && k.trusts(s, time.Now()) {
-			return owned, message{}
+		switch st := s.now.Load(); {
+		case st == nil || !st.owned || !k.trusts(s, time.Now()):
+			return notMine, message{}
+		case k.h.away.Load():
+			return goes, message{}
 		}
-		return notMine, message{}
+		return owned, message{}
 	}
 	for deadline := time.Now().Add(releaseWait); !s.mu.TryLock(); time.Sleep(releasePoll) {
 		if s.taking.Load() {

@@ -43,18 +43,6 @@ func (h *Handler) NewLife(string) {
 	}
 }
 
-// Flush writes what memory still owes the ring, before the process ends.
-func (h *Handler) Flush(ctx context.Context) {
-	if k, ok := h.keeper.(*sticky); ok {
-		for _, s := range k.table.all() {
-			if st := s.now.Load(); st != nil && st.owned && !st.backed {
-				k.later(s)
-			}
-		}
-	}
-	h.background.flush(ctx)
-}
-
 // InMemory is the number of sessions in memory.
 func (h *Handler) InMemory() int {
 	if k, ok := h.keeper.(*sticky); ok {

@@ -70,7 +70,7 @@ func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
 	}
 	defer leave()
 	wait := store.Both
-	if k.h.opts.Commit == Async && !e.exact {
+	if k.h.async() && !e.exact {
 		wait = store.First // a lock is only as good as the answer of both copies: sidecars may differ about which node is up (K15)
 	}
 	saved, err := k.h.save(ctx, v.id, store.Write{

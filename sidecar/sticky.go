@@ -123,7 +123,7 @@ func (k *sticky) commit(ctx context.Context, v *visit, e *edit) error {
 
 // keep writes the edited record and takes what the ring answers into memory; s.mu is held.
 func (k *sticky) keep(ctx context.Context, v *visit, s *session, st *state, e *edit) error {
-	if k.h.opts.Commit == Async {
+	if k.h.async() {
 		k.remember(s, &state{id: st.id, record: e.mine, owned: true})
 		k.later(s)
 		return nil

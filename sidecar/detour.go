@@ -1,0 +1,61 @@
+package sidecar
+
+import (
+	"slices"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+	"github.com/pillion-proxy/pillion/internal/ring"
+)
+
+// detour sends a request whose app does not accept connections to another sidecar, which serves it whatever its home: so an app can be
+// replaced behind its sidecar, and no front need know (DESIGN 8). Nothing of the request was sent. What came by a detour takes no other one,
+// and when no peer is left the front is told that nothing was executed.
+func (h *Handler) detour(v *visit, req *head.Head) (head.To, *head.Reply) {
+	if !v.detoured && h.connected() {
+		if route := h.otherThan(v.tried); route != "" {
+			v.tried = append(v.tried, route)
+			h.withdraw(v, req)
+			h.count("detour")
+			return h.pass(v, req, route, detoured), nil
+		}
+	}
+	return head.To{}, head.Fail(503, head.AppUnreachable, "app does not accept connections").Unexecuted()
+}
+
+// otherThan chooses a peer that was not tried: one that answered lately before one that was not asked, and that before one that is dead.
+// Where several are alike, requests take turns.
+func (h *Handler) otherThan(tried []string) (best string) {
+	routes := h.peerRoutes()
+	turn, most := int(h.turn.Add(1)), 0
+	for i := range routes {
+		route := routes[(turn+i)%len(routes)]
+		if !h.open(route) || slices.Contains(tried, route) {
+			continue
+		}
+		rank := 2
+		if alive, known := h.pulses.of(route); known {
+			rank = map[bool]int{true: 3, false: 1}[alive]
+		}
+		if rank > most {
+			best, most = route, rank
+		}
+	}
+	return best
+}
+
+// withdraw takes back what serve prepared for the app.
+func (h *Handler) withdraw(v *visit, req *head.Head) {
+	v.release()
+	h.handles.close(v.handle)
+	v.handle, v.loaded, v.id = "", nil, ring.ID{}
+	strip(&req.Fields)
+}
+
+// passed looks at the answer of the sidecar that a request was passed on to, which has done all that is to do; or nothing at all.
+func (h *Handler) passed(v *visit, resp *head.Head) error {
+	h.pulses.felt(v.forwarded, true)
+	if resp.Status == 503 && resp.Fields.Has(head.NotExecuted) {
+		return head.ErrNotExecuted
+	}
+	return nil
+}
