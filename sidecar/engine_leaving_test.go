@@ -102,7 +102,7 @@ func TestDetourAroundAnApp(t *testing.T) {
 		v.get(patch(`{"n":1}`))
 		l.set(func() { l.down["a1"] = true })
 		wait(2 * time.Second) // connections to the app that idle end
-		for i := range 6 { // at the home; of them a1 sends each to one of the others, which takes the session over
+		for i := range 6 {    // at the home; of them a1 sends each to one of the others, which takes the session over
 			a := v.through(p[0]).ask("POST", "/", patch(fmt.Sprintf(`{"n":%d}`, i)))
 			if a.StatusCode != 200 || a.app.session() == "{}" {
 				t.Fatalf("%d %s, the app was given %q", a.StatusCode, a.token(), a.app.session())

@@ -66,7 +66,7 @@ func (c *Client) SetDraining(draining bool) {
 	}
 	c.sidecar.Draining = draining
 	for _, l := range c.links {
-		l.drained = false
+		l.drained, l.behind = false, 0
 		select {
 		case l.news <- struct{}{}:
 		default:
@@ -89,6 +89,23 @@ func (c *Client) Drain(ctx context.Context) error {
 		case <-changed:
 		}
 	}
+}
+
+// Waiting says of each control plane whose word is out what it waits for.
+func (c *Client) Waiting() map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waiting := map[string]string{}
+	for _, l := range c.links {
+		switch {
+		case !c.sidecar.Draining || !l.connected || l.drained:
+		case l.behind == 0:
+			waiting[l.target] = "its fronts have not acknowledged"
+		default:
+			waiting[l.target] = fmt.Sprintf("%d fronts have not acknowledged", l.behind)
+		}
+	}
+	return waiting
 }
 
 // waiting returns the control planes whose word is still out, and a channel that is closed at the next change.
@@ -139,7 +156,9 @@ func (c *Client) update(change func()) {
 // take handles one resource.
 func (c *Client) take(l *link, name string, value *structpb.Struct) error {
 	if name == c.drain {
-		c.update(func() { l.drained = value.GetFields()["drained"].GetBoolValue() })
+		c.update(func() {
+			l.drained, l.behind = value.GetFields()["drained"].GetBoolValue(), int(value.GetFields()["behind"].GetNumberValue())
+		})
 		return nil
 	}
 	c.deliver.Lock()

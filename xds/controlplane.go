@@ -61,6 +61,7 @@ type ControlPlane struct {
 	stop      context.CancelFunc
 	ctx       context.Context
 	work      sync.WaitGroup
+	left      atomic.Pointer[time.Time] // since when it sends fronts away, nil: it does not
 
 	mu      sync.Mutex
 	refused map[string]refusal // by remote host and node
@@ -83,7 +84,7 @@ func New(l net.Listener, opts Options) (*ControlPlane, error) {
 		registry: c.registry, services: c.services.Load, server: c.server, metrics: opts.Metrics, log: opts.Log,
 		kicked: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
-	c.grpc = grpc.NewServer(serverOptions(opts.TLS)...)
+	c.grpc = grpc.NewServer(append(serverOptions(opts.TLS), grpc.StreamInterceptor(c.server.Intercept))...)
 	c.server.Register(c.grpc)
 	return c, nil
 }
@@ -109,10 +110,15 @@ func (c *ControlPlane) Serve() error {
 	return c.grpc.Serve(c.listener)
 }
 
-// Stop ends all streams. It does not wait for them to end by themselves (GracefulStop): xDS streams never do.
+// goodbye is how long Stop lets clients take their leave.
+const goodbye = 500 * time.Millisecond
+
+// Stop ends all streams and tells clients to open no other one here (GOAWAY).
 func (c *ControlPlane) Stop() {
-	c.stop()
-	c.grpc.Stop()
+	c.stop() // ends the streams: by themselves they never do
+	late := time.AfterFunc(goodbye, c.grpc.Stop)
+	defer late.Stop()
+	c.grpc.GracefulStop()
 	c.work.Wait()
 }
 
@@ -123,6 +129,9 @@ func (c *ControlPlane) Ready() <-chan struct{} { return c.publisher.ready }
 func (c *ControlPlane) Request(s server.Stream, node *core.Node, typeURL string, names []string) error {
 	who := identityOf(s.TLS)
 	if s.Group == frontGroup {
+		if c.turnsAway(s) {
+			return errLeaving
+		}
 		if !who.isFront(c.services.Load()) {
 			return c.refuse(s, "identity", codes.PermissionDenied, errors.New("this certificate is no front's: give it the name "+frontName+", or list its name under fronts in the services file"))
 		}

@@ -40,6 +40,7 @@ type link struct {
 	connected  bool // the announcement is on an open stream
 	registered bool // and was answered
 	drained    bool
+	behind     int    // fronts that have not acknowledged the drain
 	trouble    string // why the last stream ended
 }
 
@@ -69,7 +70,7 @@ func (l *link) away(err error) {
 	was := ""
 	l.client.update(func() {
 		was = l.trouble
-		l.connected, l.registered, l.drained, l.trouble = false, false, false, err.Error()
+		l.connected, l.registered, l.drained, l.behind, l.trouble = false, false, false, 0, err.Error()
 	})
 	if was != err.Error() {
 		l.client.opts.Log.Warn("no control plane; what it said last stays in force", "control_plane", l.target, "error", err)

@@ -79,7 +79,12 @@ func (p *publisher) publish(now time.Time) (again time.Duration) {
 	for name, ring := range services.ringsOf() {
 		opaque[name] = ring
 	}
-	drains := drainsOf(members, func(app string) bool { return err == nil && p.everybodyHas(fronts, app) })
+	drains := drainsOf(members, func(app string) int {
+		if err != nil {
+			return max(1, p.server.Count(frontGroup)) // nobody was told
+		}
+		return p.behind(fronts, app)
+	})
 	for name, drain := range drains {
 		opaque[name] = drain
 	}
@@ -93,10 +98,13 @@ func (p *publisher) publish(now time.Time) (again time.Duration) {
 	return again
 }
 
-// everybodyHas tells whether each front that knows the app has accepted its assignment.
-func (p *publisher) everybodyHas(fronts server.Resources, app string) bool {
+// behind counts the fronts that know the app and have not accepted its assignment.
+func (p *publisher) behind(fronts server.Resources, app string) int {
 	c, served := fronts[resource.ClusterType][app].(*cluster.Cluster)
-	return !served || p.server.Behind(resource.ClusterType, app)+p.server.Behind(resource.EndpointType, c.GetEdsClusterConfig().GetServiceName()) == 0
+	if !served {
+		return 0
+	}
+	return max(p.server.Behind(resource.ClusterType, app), p.server.Behind(resource.EndpointType, c.GetEdsClusterConfig().GetServiceName()))
 }
 
 // report says what could not be published, once: the last good is what fronts have.

@@ -83,7 +83,7 @@ func FuzzSidecarOf(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%+v was taken and cannot be served: %v", s, err)
 		}
-		for _, named := range []named{resources["type.googleapis.com/envoy.config.route.v3.RouteConfiguration"], peersOf(all), drainsOf(all, func(string) bool { return true })} {
+		for _, named := range []named{resources["type.googleapis.com/envoy.config.route.v3.RouteConfiguration"], peersOf(all), drainsOf(all, func(string) int { return 0 })} {
 			for name, r := range named {
 				if _, err := proto.Marshal(r); err != nil {
 					t.Fatalf("%s: %v", name, err)

@@ -153,20 +153,17 @@ func (s *Services) ringsOf() named {
 	return all
 }
 
-// drainsOf are the resources drain/<route>: whether visitors still come. drained is asked for an app.
-func drainsOf(members []member, drained func(app string) bool) named {
-	done := map[string]bool{}
+// drainsOf are the resources drain/<route>: whether visitors still come, and how many fronts still send them, which behind tells for an app.
+func drainsOf(members []member, behind func(app string) int) named {
+	waits := map[string]int{}
 	for _, m := range members {
-		if !m.Draining || !m.Lost.IsZero() {
-			continue
+		if m.Draining && m.Lost.IsZero() {
+			waits["drain/"+m.Route] = max(waits["drain/"+m.Route], behind(m.App)) // of two apps with one route, both count
 		}
-		name := "drain/" + m.Route
-		was, known := done[name]
-		done[name] = drained(m.App) && (was || !known) // of two apps with one route, both must be
 	}
 	all := named{}
-	for name, is := range done {
-		all[name] = mustStruct(map[string]any{"drained": is})
+	for name, n := range waits {
+		all[name] = mustStruct(map[string]any{"drained": n == 0, "behind": n})
 	}
 	return all
 }

@@ -94,8 +94,9 @@ func runControlPlane(ctx context.Context, f controlPlaneFlags, e env) error {
 	if secure == nil && f.insecure {
 		log.Warn("xDS is not secured: whoever reaches the port can become a backend and read the certificates' keys of listeners")
 	}
+	leave := planeDeparture(plane, log)
 	page := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: admin.New(admin.Options{
-		Listener: operators.Addr(), Hosts: f.adminHosts, Token: token, Readiness: planeReadiness{plane}, Metrics: registry,
+		Listener: operators.Addr(), Hosts: f.adminHosts, Token: token, Readiness: planeReadiness{plane, leave}, Leaver: leave, Metrics: registry,
 		Pages: map[string]func() any{"/registry": plane.Registry, "/fronts": plane.Fronts, "/snapshot": plane.Snapshot},
 	})}
 	defer func() { _ = page.Close() }()
@@ -107,18 +108,51 @@ func runControlPlane(ctx context.Context, f controlPlaneFlags, e env) error {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
-		return nil
+	}
+	leave.end()
+	for deadline := time.Now().Add(planeLeaves); plane.Fronting() > 0 && time.Now().Before(deadline); {
+		time.Sleep(drainLook / 10)
+	}
+	return nil
+}
+
+// planeLeaves bounds how long an ending control plane waits for its fronts to go.
+const planeLeaves = 2 * time.Second
+
+func planeDeparture(plane *xds.ControlPlane, log *slog.Logger) *departure {
+	return &departure{
+		apply: func(leave bool) {
+			if leave {
+				log.Info("draining")
+				plane.Leave()
+				return
+			}
+			log.Info("serving again")
+			plane.Stay()
+		},
+		waiting: func() []string {
+			if n := plane.Fronting(); n > 0 {
+				return []string{fmt.Sprintf("%d fronts to go to another control plane", n)}
+			}
+			return nil
+		},
 	}
 }
 
-// planeReadiness: before the hold-off is over a new front would get nothing.
-type planeReadiness struct{ *xds.ControlPlane }
+// planeReadiness: before the hold-off is over a new front would get nothing, and one that leaves takes none.
+type planeReadiness struct {
+	*xds.ControlPlane
+	leave *departure
+}
 
 func (r planeReadiness) Ready() (blocked, degraded []string) {
 	select {
 	case <-r.ControlPlane.Ready():
 	default:
 		blocked = append(blocked, "sidecars are given time to register")
+	}
+	if r.leave.leaving.Load() {
+		blocked = append(blocked, "draining")
 	}
 	return blocked, nil
 }

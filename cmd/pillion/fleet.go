@@ -21,8 +21,8 @@ import (
 // is gone (8 s).
 const drainWithin = 10 * time.Second
 
-// appFails is how many checks in a row the app must fail before its visitors are sent elsewhere.
-const appFails = 2
+// appLook is how often a sidecar that is about to register looks whether its app is there.
+const appLook = 20 * time.Millisecond
 
 // fleet is what a sidecar has from its control planes, nil without any.
 type fleet struct {
@@ -58,27 +58,36 @@ func newFleet(p *process, c *config.Config) (*fleet, error) {
 	return f, err
 }
 
-// run registers once the app accepts connections, and sends visitors elsewhere while it does not.
+// run registers, the first time when the app takes requests: visitors come at once.
 func (f *fleet) run(ctx context.Context) {
 	if f == nil {
 		return
 	}
-	tick := time.NewTicker(appCheck / 10)
+	tick := time.NewTicker(appLook)
 	defer tick.Stop()
-	var streams sync.WaitGroup
-	defer streams.Wait()
-	for registered := false; ; {
-		if !registered && f.p.appUp.Load() {
-			registered = true
-			streams.Go(func() { f.client.Run(ctx) })
-		}
-		f.client.SetDraining(f.p.draining.Load() || f.p.appDown.Load() >= appFails)
+	for !f.p.app.up.Load() {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+	f.client.Run(ctx)
+}
+
+// setDraining tells the control planes whether visitors are to be sent elsewhere.
+func (f *fleet) setDraining(draining bool) {
+	if f != nil {
+		f.client.SetDraining(draining)
+	}
+}
+
+// waits says of each control plane what a drain waits for.
+func (f *fleet) waits() map[string]string {
+	if f == nil {
+		return nil
+	}
+	return f.client.Waiting()
 }
 
 // leave returns when no front sends visitors here any more.

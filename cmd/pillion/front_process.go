@@ -45,7 +45,7 @@ type frontProcess struct {
 
 	data, admin net.Listener
 	adminServer *http.Server
-	draining    atomic.Bool
+	departure   *departure
 }
 
 func newFrontProcess(s frontSettings, trusted []netip.Prefix, stderr io.Writer) (*frontProcess, error) {
@@ -69,7 +69,27 @@ func newFrontProcess(s frontSettings, trusted []netip.Prefix, stderr io.Writer) 
 		served.TLS = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: p.certificate.get}
 	}
 	p.engine = reverseproxy.New(served)
+	p.departure = &departure{apply: p.leave, waiting: p.waits}
 	return p, nil
+}
+
+// leave has what stands before this front send visitors elsewhere, or here again. It serves all the same.
+func (p *frontProcess) leave(leave bool) {
+	if leave {
+		p.log.Info("draining")
+		p.engine.Drain()
+		return
+	}
+	p.log.Info("serving again")
+	p.engine.Undrain()
+}
+
+// waits is what an end would cut short now.
+func (p *frontProcess) waits() []string {
+	if n := p.engine.Exchanges(); n > 0 {
+		return []string{fmt.Sprintf("%d requests under way", n)}
+	}
+	return nil
 }
 
 // open takes both addresses before any is served.
@@ -80,7 +100,7 @@ func (p *frontProcess) open(s frontSettings) (err error) {
 	if p.admin, err = listen("admin", s.admin); err != nil {
 		return err
 	}
-	p.adminServer.Handler = admin.New(admin.Options{Listener: p.admin.Addr(), Readiness: p, Status: p, Metrics: p.registry})
+	p.adminServer.Handler = admin.New(admin.Options{Listener: p.admin.Addr(), Readiness: p, Status: p, Leaver: p.departure, Metrics: p.registry})
 	return nil
 }
 
@@ -102,9 +122,7 @@ func (p *frontProcess) serve() <-chan error {
 }
 
 func (p *frontProcess) drain(linger time.Duration) {
-	p.draining.Store(true)
-	p.log.Info("draining")
-	p.engine.Drain()
+	p.departure.end()
 	time.Sleep(linger)
 	ctx, cancel := context.WithTimeout(context.Background(), flushWithin)
 	defer cancel()
@@ -135,7 +153,7 @@ func (p *frontProcess) reload() {
 
 // Ready tells whether what stands before this front should send visitors here.
 func (p *frontProcess) Ready() (blocked, degraded []string) {
-	if p.draining.Load() {
+	if p.departure.leaving.Load() {
 		blocked = append(blocked, "draining")
 	}
 	if !p.front.Ready() {

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,15 +40,18 @@ type process struct {
 
 	fleet *fleet // nil without a control plane
 
-	appUp    atomic.Bool
-	appDown  atomic.Int32 // checks in a row that failed
-	draining atomic.Bool
+	app       *appWatch
+	departure *departure
+	settling  sync.Mutex
+	gone      atomic.Bool // visitors are sent elsewhere
 }
 
 func newProcess(c *config.Config, log *slog.Logger) (*process, error) {
 	p := &process{started: time.Now(), host: c.Host, log: log, registry: prometheus.NewRegistry()}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.metrics = metrics.New(p.registry)
+	p.app = newAppWatch(c, p.settle, log)
+	p.departure = &departure{apply: func(bool) { p.settle() }, waiting: p.waits}
 	p.adminServer = &http.Server{ReadHeaderTimeout: 10 * time.Second}
 	p.apiServer = &http.Server{ReadHeaderTimeout: 10 * time.Second}
 	if p.host == "" {
@@ -90,6 +93,7 @@ func (p *process) wireSessions(c *config.Config) error {
 		return err
 	}
 	sessions.Store, sessions.Fences, sessions.Keyed, sessions.Sealer, sessions.Call = p.store, p.store, p.store, codec, peerCaller()
+	sessions.AppRefused = p.app.kick
 	p.handler = sidecar.New(sessions)
 	p.handler.SetPeers(peerAddresses(c))
 
@@ -159,18 +163,18 @@ func (p *process) rekey(c *config.Config) error {
 	}
 	p.store.SetCodec(codec)
 	p.handler.SetKeys(keys, codec, secrets(c))
-	p.handler.SetPeers(peerAddresses(c))
+	p.handler.SetPeers(p.fleet.addresses(c))
 	return nil
 }
 
 // Ready tells whether fronts should send visitors here. Ring trouble after the first contact only degrades: every sidecar sees it, and
 // the whole fleet would leave at once.
 func (p *process) Ready() (blocked, degraded []string) {
-	if p.draining.Load() {
+	if p.departure.leaving.Load() {
 		blocked = append(blocked, "draining")
 	}
-	if !p.appUp.Load() {
-		blocked = append(blocked, "the app does not accept connections")
+	if !p.app.up.Load() {
+		blocked = append(blocked, "the app does not take requests")
 	}
 	if !p.current().Sticky && !p.store.Reachable() {
 		blocked = append(blocked, "no session node has answered yet")
@@ -197,30 +201,4 @@ func (p *process) Status() any {
 		r.Keys = append(r.Keys, admin.Key{ID: k.ID, Use: map[bool]string{true: "seal", false: "open"}[k.Seal]})
 	}
 	return r
-}
-
-// appCheck is how often the app is asked whether it accepts connections.
-const appCheck = time.Second
-
-// watchApp keeps appUp true while the app accepts connections.
-func (p *process) watchApp(ctx context.Context, network, address string) {
-	tick := time.NewTicker(appCheck)
-	defer tick.Stop()
-	for {
-		conn, err := net.DialTimeout(network, address, appCheck)
-		if err == nil {
-			_ = conn.Close()
-		}
-		p.appUp.Store(err == nil)
-		if err == nil {
-			p.appDown.Store(0)
-		} else {
-			p.appDown.Add(1)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

@@ -53,7 +53,7 @@ func newRootCommand(e env) *cobra.Command {
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 120"))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newSidecarCommand(e), newFrontCommand(e, func(f *sidecar.Front) head.Handler { return f }), newControlPlaneCommand(e), newEnvoyBootstrapCommand(e))
-	root.AddCommand(newDemoCommand(e), newSessionCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
+	root.AddCommand(newDemoCommand(e), newSessionCommand(e), newDrainCommand(e), newUndrainCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
 	root.AddCommand(newDemoPartCommands(e)...)
 	return root
 }

@@ -1,23 +1,13 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/pillion-proxy/pillion/internal/config"
 )
-
-// sessionTimeout covers a ring whose nodes do not answer.
-const sessionTimeout = 5 * time.Second
 
 func newSessionCommand(e env) *cobra.Command {
 	cmd := group(&cobra.Command{
@@ -48,26 +38,23 @@ func newSessionCommand(e env) *cobra.Command {
 
 // newSessionVerb gives cmd what the session commands share: they ask a sidecar's admin address, with a body that name reads.
 func newSessionVerb(e env, verb string, cmd *cobra.Command, name func(args []string, stdin io.Reader) (map[string]string, error)) *cobra.Command {
-	var file, address string
+	var at adminFlags
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		body, err := name(args, e.stdin)
 		if err != nil {
 			return usageError{cmd, err}
 		}
-		var given []string
-		for flag, value := range map[string]string{"config": file, "admin": address} {
-			if value != "" {
-				given = append(given, "--"+flag+"="+value)
-			}
-		}
-		at, token, err := config.Admin(given, e.environ)
+		target, err := at.target(e.environ)
 		if err != nil {
 			return err
 		}
-		return askSession(cmd.Context(), at, token, verb, body, e.stdout)
+		text, err := target.ask(cmd.Context(), http.MethodPost, "/session/"+verb, body)
+		if err == nil {
+			_, err = e.stdout.Write(text)
+		}
+		return err
 	}
-	cmd.Flags().StringVar(&file, "config", "", "the sidecar's `file`")
-	cmd.Flags().StringVar(&address, "admin", "", "the sidecar's admin `address`")
+	at.addTo(cmd)
 	return cmd
 }
 
@@ -92,41 +79,4 @@ func sessionName(args []string, stdin io.Reader) (map[string]string, error) {
 		return nil, errors.New("give a ref, or an id on standard input")
 	}
 	return map[string]string{"id": id}, nil
-}
-
-// askSession posts to the admin listener and prints what it says.
-func askSession(ctx context.Context, address, token, verb string, name map[string]string, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
-	defer cancel()
-	base, err := adminURL(address)
-	if err != nil {
-		return err
-	}
-	body, err := json.Marshal(name)
-	if err != nil {
-		return err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/session/"+verb, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := client.Do(request)
-	if err != nil {
-		return hinted{fmt.Errorf("session %s: %w", verb, err), "is the sidecar running? --admin names its admin address"}
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
-	if err != nil {
-		return fmt.Errorf("session %s: %w", verb, err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("session %s: %s: %s", verb, answer.Status, strings.Join(strings.Fields(string(text)), " "))
-	}
-	_, err = out.Write(text)
-	return err
 }

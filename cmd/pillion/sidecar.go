@@ -68,7 +68,7 @@ func runSidecar(ctx context.Context, c *config.Config, args []string, e env) err
 	background.Go(func() { p.handler.Run(work) })
 	background.Go(func() { watcher.Run(work) })
 	background.Go(func() { onHangup(work, watcher.Reload) })
-	background.Go(func() { p.watchApp(work, c.Upstream.Network, c.Upstream.Address) })
+	background.Go(func() { p.app.run(work) })
 	background.Go(func() { p.fleet.run(work) })
 	defer background.Wait()
 	defer stop()
@@ -107,7 +107,7 @@ func (p *process) open(c *config.Config) (err error) {
 	}
 	p.adminServer.Handler = admin.New(admin.Options{
 		Listener: p.admin.Addr(), Hosts: c.AdminHosts, Token: token,
-		Readiness: p, Status: p, Sessions: p.operator(), Metrics: p.registry,
+		Readiness: p, Status: p, Sessions: p.operator(), Leaver: p.departure, Metrics: p.registry,
 	})
 	p.apiServer.Handler = api.New(p.handler)
 	return nil
@@ -138,21 +138,6 @@ func serveOn(failed chan<- error, what string, serve func(net.Listener) error, l
 	if err := serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		failed <- fmt.Errorf("serve %s: %w", what, err)
 	}
-}
-
-// drain leaves: the health path says no, fronts get the time to see it, then no connection is accepted and what is under way is finished.
-func (p *process) drain(linger time.Duration) {
-	p.draining.Store(true)
-	p.log.Info("draining")
-	p.engine.Drain()
-	p.fleet.leave()
-	time.Sleep(linger)
-	ctx, cancel := context.WithTimeout(context.Background(), flushWithin)
-	defer cancel()
-	if err := p.engine.Shutdown(ctx); err != nil {
-		p.log.Warn("requests were cut off", "error", err)
-	}
-	p.handler.Flush(ctx)
 }
 
 // onHangup reloads at SIGHUP until ctx ends.

@@ -5,6 +5,9 @@
 //	GET  /status             what this process is, and the state of its ring
 //	GET  /metrics            Prometheus text
 //	GET  /debug/pprof/       profiles
+//	GET  /drain              whether the process leaves its fleet, and what its end would still cut short
+//	POST /drain              {}: leave the fleet, still serving
+//	POST /undrain            {}: rejoin it
 //	POST /session/show       {"ref": ".."} or {"id": ".."}: where its copies lie
 //	POST /session/destroy    the same: ends it
 //	POST /session/destroy-subject  {"subject": ".."}: ends every session of a subject
@@ -96,6 +99,7 @@ type Options struct {
 	Readiness Readiness
 	Status    Status   // nil: no /status
 	Sessions  Sessions // nil: no /session/
+	Leaver    Leaver   // nil: no /drain, no /undrain
 	Metrics   prometheus.Gatherer
 	Pages     map[string]func() any // further pages for GET, by path
 }
@@ -120,6 +124,9 @@ func New(opts Options) http.Handler {
 		mux.HandleFunc("POST /session/show", func(w http.ResponseWriter, r *http.Request) { session(w, r, opts.Sessions.Show) })
 		mux.HandleFunc("POST /session/destroy", func(w http.ResponseWriter, r *http.Request) { session(w, r, opts.Sessions.Destroy) })
 		mux.HandleFunc("POST /session/destroy-subject", func(w http.ResponseWriter, r *http.Request) { subject(w, r, opts.Sessions) })
+	}
+	if opts.Leaver != nil {
+		handleLeaver(mux, opts.Leaver)
 	}
 	for path, page := range opts.Pages {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, page()) })

@@ -33,6 +33,28 @@ func upstream(at func(*Config) *Upstream) binding {
 	}))
 }
 
+// AppCheck is how the app is asked whether it takes requests.
+type AppCheck struct {
+	Off  bool   // it is not asked
+	Path string // "": whether it accepts connections
+}
+
+func appCheck(at func(*Config) *AppCheck) binding {
+	return bind("check", one, at, single(func(text string) (AppCheck, error) {
+		switch {
+		case text == "tcp":
+			return AppCheck{}, nil
+		case text == "off":
+			return AppCheck{Off: true}, nil
+		case appPath.MatchString(text):
+			return AppCheck{Path: text}, nil
+		}
+		return AppCheck{}, fmt.Errorf("%q is none of tcp, off, and a path that begins with /", text)
+	}))
+}
+
+var appPath = regexp.MustCompile(`^/[!-~]*$`)
+
 // listen reads an address to listen on: the host may be left away, and port 0 takes a free one.
 func listen(at func(*Config) *string) binding {
 	return bind("address", one, at, single(func(text string) (string, error) {

@@ -31,6 +31,7 @@ type Config struct {
 	Space           string
 	Listen          string
 	Upstream        Upstream
+	UpstreamCheck   AppCheck
 	UpstreamTimeout time.Duration
 	Admin           string
 	AdminHosts      []string

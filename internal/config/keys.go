@@ -34,6 +34,8 @@ var appKeys = []key{
 		listen(func(c *Config) *string { return &c.Listen })},
 	{"upstream", "", "the app: http://HOST:PORT or unix:/PATH", "http://127.0.0.1:3000",
 		upstream(func(c *Config) *Upstream { return &c.Upstream })},
+	{"upstream_check", "tcp", "whether the app takes requests, asked once a second; while it does not, visitors are sent elsewhere: tcp (it accepts connections), a path (it answers GET below 400), off", "/health",
+		appCheck(func(c *Config) *AppCheck { return &c.UpstreamCheck })},
 	{"upstream_timeout", "60s", "how long the app may take until its response head", "",
 		positive(func(c *Config) *time.Duration { return &c.UpstreamTimeout })},
 	{"admin", "127.0.0.1:9901", "address for operators: probes, metrics, status, profiles", "",

@@ -45,6 +45,9 @@ func (e *Engine) Drain() { e.draining.Store(true) }
 // Undrain takes Drain back.
 func (e *Engine) Undrain() { e.draining.Store(false) }
 
+// Exchanges is how many requests are under way, tunnels included.
+func (e *Engine) Exchanges() int { return int(e.exchanges.Load()) }
+
 // Shutdown serves what has already arrived, the kernel's accept queue included, and closes everything: the listeners, then
 // connections as they become idle, at last the tunnels. When ctx ends first, what is left is cut off and its error returned.
 func (e *Engine) Shutdown(ctx context.Context) error {

@@ -38,6 +38,7 @@ func (c callbacks) OnDeltaStreamClosed(n int64, _ *core.Node) { c.closed(deltaID
 func (c callbacks) opening(ctx context.Context, id string, opened Stream) error {
 	opened.ID, opened.Since = id, time.Now()
 	st := &stream{Stream: opened, types: map[string]*account{}}
+	st.ending, _ = ctx.Value(endingKey{}).(*ending)
 	if p, ok := peer.FromContext(ctx); ok {
 		st.Remote = p.Addr
 		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {

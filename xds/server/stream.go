@@ -48,7 +48,8 @@ type Status struct {
 // stream is the account of a Stream; the server's mu guards it.
 type stream struct {
 	Stream
-	types map[string]*account
+	types  map[string]*account
+	ending *ending // nil without Intercept
 }
 
 // account is what a stream was sent of one type, and what it accepted.
