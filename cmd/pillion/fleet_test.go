@@ -10,17 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/pillion-proxy/pillion/internal/demo"
 	"github.com/pillion-proxy/pillion/internal/memcachedtest"
 )
 
@@ -88,13 +84,14 @@ type fleetSite struct {
 	services string
 	port     int // of the front
 	args     map[string][]string
+	apps     map[string]*replaceable
 	sidecars map[string]command
 }
 
 func startFleetSite(t *testing.T) *fleetSite {
 	t.Helper()
 	dir := t.TempDir()
-	s := &fleetSite{services: filepath.Join(dir, "services.yaml"), port: 20000 + rand.IntN(12000), args: map[string][]string{}, sidecars: map[string]command{}}
+	s := &fleetSite{services: filepath.Join(dir, "services.yaml"), port: 20000 + rand.IntN(12000), args: map[string][]string{}, apps: map[string]*replaceable{}, sidecars: map[string]command{}}
 	s.write(t, "")
 	s.plane = startCommand(t, "control-plane", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--hold-off", "0s", "--services", s.services)
 	key := filepath.Join(dir, "key")
@@ -103,10 +100,9 @@ func startFleetSite(t *testing.T) *fleetSite {
 	}
 	n1, n2 := startTestNode(t), startTestNode(t)
 	for _, route := range []string{"a1", "a2"} {
-		app := httptest.NewServer(demo.App(route))
-		t.Cleanup(app.Close)
+		s.apps[route] = startReplaceable(t, route)
 		s.args[route] = []string{
-			"sidecar", "--app", "shop", "--route", route, "--upstream", app.URL, "--admin", "127.0.0.1:0", "--ring-op-timeout=1s", "--commit-timeout=5s", "--session-insecure-cookie",
+			"sidecar", "--app", "shop", "--route", route, "--upstream", "http://" + s.apps[route].address, "--admin", "127.0.0.1:0", "--ring-op-timeout=1s", "--commit-timeout=5s", "--session-insecure-cookie",
 			"--ring-nodes", "n1=" + n1, "--ring-nodes", "n2=" + n2, "--keys", "id=1,file=" + key + ",use=seal", "--control-plane", s.plane.address,
 		}
 		s.start(t, route, "127.0.0.1:0")
@@ -242,24 +238,7 @@ func TestRollingRestart(t *testing.T) {
 			url := fmt.Sprintf("http://127.0.0.1:%d", s.port)
 			eventually(t, "the front serves", func() bool { return newRider().ride("GET", url) == nil })
 
-			var all, failed atomic.Int64
-			stop := make(chan struct{})
-			var riders sync.WaitGroup
-			for i := range 4 {
-				riders.Go(func() {
-					for r := newRider(); ; {
-						select {
-						case <-stop:
-							return
-						default:
-						}
-						all.Add(1)
-						if err := r.ride([]string{"GET", "POST"}[i%2], url); err != nil && failed.Add(1) < 5 {
-							t.Errorf("rider %d: %v", i, err)
-						}
-					}
-				})
-			}
+			stop := startRiders(t, 4, func(int) string { return url })
 			for range 3 {
 				for _, route := range []string{"a1", "a2"} {
 					old := s.sidecars[route]
@@ -271,9 +250,7 @@ func TestRollingRestart(t *testing.T) {
 					eventually(t, route+" is back", func() bool { return s.registered(t) == 2 })
 				}
 			}
-			close(stop)
-			riders.Wait()
-			t.Logf("6 restarts: %d of %d requests failed", failed.Load(), all.Load())
+			stop()
 		})
 	}
 }
@@ -321,29 +298,4 @@ func TestRingAndPeersFromTheControlPlane(t *testing.T) {
 	if err := r.ride("POST", "http://"+s.sidecars["a1"].address); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// A sidecar whose app is down is drained while it is.
-func TestAppDownIsDraining(t *testing.T) {
-	s := startFleetSite(t)
-	eventually(t, "both are registered", func() bool { return s.registered(t) == 2 })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	app := &http.Server{Handler: demo.App("a3"), ReadHeaderTimeout: time.Second}
-	go func() { _ = app.Serve(l) }()
-	s.args["a3"] = append([]string{}, s.args["a1"]...)
-	for i, arg := range s.args["a3"] {
-		switch {
-		case arg == "a1":
-			s.args["a3"][i] = "a3"
-		case strings.HasPrefix(arg, "http://"):
-			s.args["a3"][i] = "http://" + l.Addr().String()
-		}
-	}
-	s.start(t, "a3", "127.0.0.1:0")
-	eventually(t, "three are registered", func() bool { return s.registered(t) == 3 })
-	_ = app.Close()
-	eventually(t, "it drains", func() bool { return s.registered(t) == 2 })
 }
