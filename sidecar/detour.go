@@ -29,7 +29,7 @@ func (h *Handler) otherThan(tried []string) (best string) {
 	turn, most := int(h.turn.Add(1)), 0
 	for i := range routes {
 		route := routes[(turn+i)%len(routes)]
-		if !h.open(route) || slices.Contains(tried, route) {
+		if !h.takes(route) || slices.Contains(tried, route) {
 			continue
 		}
 		rank := 2

@@ -67,7 +67,7 @@ func (k *sticky) home(ctx context.Context, v *visit) (route string, ok bool) {
 	if v.hopped || route == h.opts.Route || !h.connected() {
 		return "", false
 	}
-	if !h.open(route) {
+	if !h.takes(route) {
 		return "", false
 	}
 	if s := k.table.get(v.id.Random); s != nil && s.now.Load().owns(v.id) {
@@ -83,8 +83,8 @@ func (k *sticky) home(ctx context.Context, v *visit) (route string, ok bool) {
 	return route, err == nil && v2 == owned
 }
 
-// open tells whether requests may be sent to a peer: it is listed and does not leave.
-func (h *Handler) open(route string) bool {
+// takes tells whether requests may be sent to a peer: it is listed and does not leave.
+func (h *Handler) takes(route string) bool {
 	_, listed := (*h.peers.Load())[route]
 	return listed && !(*h.leaving.Load())[route] && !h.pulses.leaves(route)
 }
