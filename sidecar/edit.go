@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/internal/store"
 	"github.com/pillion-proxy/pillion/sessioncodec"
 )
@@ -192,6 +193,21 @@ func (e *edit) record() *sessioncodec.Record {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.mine
+}
+
+// mark names the youngest of the values that r, the outcome, has for what the edit wrote. It is 0 when that wrote nothing.
+func (e *edit) mark(r *sessioncodec.Record) uint16 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var youngest uint64
+	for i := range e.steps {
+		entry, _ := find(r, e.steps[i].change.Name, e.steps[i].reserved)
+		youngest = max(youngest, entry.Stamp.Clock)
+	}
+	if youngest == 0 {
+		return 0
+	}
+	return ring.Mark(youngest)
 }
 
 // redo merges again where stored has a value that this edit did not see.

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
@@ -39,6 +40,9 @@ func (k *shared) find(ctx context.Context, v *visit) error {
 		}
 		return nil
 	}
+	if err := k.doubt(v.id, found); err != nil {
+		return err
+	}
 	now := time.Now()
 	k.h.clock.See(found.Record)
 	k.h.meet(v, found.Record, now)
@@ -47,6 +51,35 @@ func (k *shared) find(ctx context.Context, v *visit) error {
 		k.touch(v.id, now)
 	}
 	return nil
+}
+
+// doubt judges copies when the id's own node is silent. The id may say that this node alone took the last change (see mark): a record without
+// it is older than what was acknowledged, and must not be built on. After ring.unknown_for it is the best there is.
+func (k *shared) doubt(id ring.ID, found store.Found) error {
+	if id.Epoch == 0 || found.Silent == nil || found.Record.State == sessioncodec.Destroyed || marked(found.Record, id.Epoch) {
+		return nil
+	}
+	if time.Duration(found.Silent.DownFor)*time.Millisecond <= k.h.opts.UnknownFor {
+		return found.Silent
+	}
+	k.h.count("stale")
+	return nil
+}
+
+func marked(r *sessioncodec.Record, mark uint16) bool {
+	return slices.ContainsFunc(r.Entries, func(e sessioncodec.Entry) bool { return ring.Mark(e.Stamp.Clock) == mark })
+}
+
+// label names in the id the node that has a change and, when fewer nodes took it than should, the change itself: the other copy may be older,
+// and only a copy that holds a stamp with that mark can stand in for the named node's. The next change that all took ends that.
+func (k *shared) label(id ring.ID, saved store.Saved, e *edit) ring.ID {
+	switch mark := e.mark(saved.Record); {
+	case !saved.Short || k.h.opts.Commit == Async: // that does not wait to hear of the second copy
+		id.Epoch = 0
+	case mark != 0:
+		id.Epoch = mark
+	}
+	return k.h.relabel(id, saved.Node)
 }
 
 // commit joins an edit into both copies, in parallel.
@@ -87,7 +120,7 @@ func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
 	case saved.Record.State == sessioncodec.Superseded:
 		return k.h.follow(ctx, v, saved.Record, e)
 	}
-	v.id = k.h.relabel(v.id, saved.Node)
+	v.id = k.label(v.id, saved, e)
 	return nil
 }
 

@@ -51,17 +51,26 @@ func (s *Store) load(ctx context.Context, l load, reach store.Reach) (store.Foun
 	if silent := l.silent(); silent != nil && !slices.ContainsFunc(l.answers, answer.current) {
 		return store.Found{}, &store.UnknownError{Node: silent.name}
 	}
-	return l.found(l.answers), nil
+	found := l.found(l.answers)
+	if named := l.fleet.byName[l.first]; named != nil && slices.ContainsFunc(l.answers, func(a answer) bool { return a.node == named && a.silent() }) {
+		found.Silent = &store.UnknownError{Node: named.name, DownFor: named.downFor().Milliseconds()}
+	}
+	return found, nil
 }
 
 // silent is a node that may come back with a newer copy than any that was seen; one that refuses connections has no memory any more.
 func (l *load) silent() *node {
 	for _, a := range l.answers {
-		if a.err != nil && resultOf(a.err) != refused && (!a.node.down.Load() || a.node.soft.Load()) {
+		if a.silent() {
 			return a.node
 		}
 	}
 	return nil
+}
+
+// silent tells whether the node did not answer, though it may still have its memory.
+func (a answer) silent() bool {
+	return a.err != nil && resultOf(a.err) != refused && (!a.node.down.Load() || a.node.soft.Load())
 }
 
 // current tells whether the copy stands for itself. One that was in its node's memory while that was away, and was not written since,

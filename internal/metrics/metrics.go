@@ -11,7 +11,7 @@ type Metrics struct {
 	IDsRejected    *prometheus.CounterVec // reason: malformed, mac, expired, too_many
 	ContractErrors *prometheus.CounterVec // reason
 	Spoofs         prometheus.Counter
-	Sessions       *prometheus.CounterVec // event: created, destroyed, renewed, expired, lost, takeover, relocated, fenced, released, forwarded, fence, revoked
+	Sessions       *prometheus.CounterVec // event: created, destroyed, renewed, expired, lost, takeover, relocated, fenced, released, forwarded, fence, revoked, stale
 	Commits        *prometheus.CounterVec // result: ok, isolated, failed, gone, lock_lost, too_large
 	CommitSeconds  prometheus.Histogram
 	LockSeconds    prometheus.Histogram

@@ -30,7 +30,7 @@ var ErrMalformed = errors.New("ring: malformed session id")
 type ID struct {
 	Random [16]byte
 	Issued uint32 // Unix seconds of the session's birth
-	Epoch  uint16 // low 16 bits of the owner's epoch; 0 in shared mode
+	Epoch  uint16 // low 16 bits of the owner's epoch; in shared mode the Mark of a change that one node alone took, else 0
 	Node   string // "" while no node was up
 	Route  string // "" only in ids of foreign make
 	mac    [8]byte
@@ -94,6 +94,10 @@ func (id ID) String() string {
 
 // Born is when the session began.
 func (id ID) Born() time.Time { return time.Unix(int64(id.Issued), 0) }
+
+// Mark is how an id of shared mode names a change by its stamp's clock: 16 bits of it, and never 0. Two clocks in a session have one
+// mark once in 65 535 times, which only matters while a node is silent that alone has a change.
+func Mark(clock uint64) uint16 { return uint16(1 + clock%65535) }
 
 // EpochBefore compares the 16-bit epochs of two ids in serial number arithmetic (RFC 1982).
 func EpochBefore(a, b uint16) bool { return int16(a-b) < 0 }

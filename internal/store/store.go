@@ -56,6 +56,9 @@ type Found struct {
 	Lost bool
 	// Short is set when a copy is missing, behind, or on a node that has a new life: a touch repairs it.
 	Short bool
+	// Silent is set when the id's own node did not answer, though it may come back with what it held: what a load fails with that needs
+	// just that copy.
+	Silent *UnknownError
 	// Seen lets the write that follows skip its first read of that node.
 	Seen Seen
 }

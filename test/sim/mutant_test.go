@@ -23,6 +23,7 @@ func TestMutantsAreCaught(t *testing.T) {
 	apart := func(s sim.Scenario) bool {
 		return asking(s) && slices.ContainsFunc(s.Faults, func(f sim.Fault) bool { return f.Kind == sim.Partition })
 	}
+	alone := func(s sim.Scenario) bool { return !s.Sticky && s.Promised && pauses(s) > 1 }
 	for _, m := range []struct {
 		rule   string
 		where  func(sim.Scenario) bool // it can show
@@ -37,6 +38,7 @@ func TestMutantsAreCaught(t *testing.T) {
 		{"a stamp is greater than all that was seen", anywhere, func(r sim.Ring) sidecar.Store { return clockless{r} }, []sim.Invariant{sim.Overwritten}},
 		{"a locked commit is exact", locked, func(r sim.Ring) sidecar.Store { return careless{r} }, []sim.Invariant{sim.WrongCount}},
 		{"a renewal marks the old session", anywhere, func(r sim.Ring) sidecar.Store { return unmarked{r} }, []sim.Invariant{sim.OldID}},
+		{"an id names what one node alone has", alone, func(r sim.Ring) sidecar.Store { return trusting{r} }, []sim.Invariant{sim.LostUpdate}},
 		{"a silent owner is fenced", apart, func(r sim.Ring) sidecar.Store { return unfenced{r} }, []sim.Invariant{sim.LostUpdate, sim.Undead}},
 	} {
 		t.Run(m.rule, func(t *testing.T) {
@@ -49,6 +51,16 @@ func TestMutantsAreCaught(t *testing.T) {
 			return run(t, s, sim.Options{})
 		})
 	})
+}
+
+// pauses counts the nodes' silences.
+func pauses(s sim.Scenario) (n int) {
+	for _, f := range s.Faults {
+		if f.Kind == sim.FreezeNode || f.Kind == sim.SlowLink {
+			n++
+		}
+	}
+	return n
 }
 
 // caught runs seeds until one breaks a wanted invariant. It takes too long under the race detector, where the same code runs unmutated.
@@ -188,6 +200,15 @@ func (c careless) Save(ctx context.Context, id ring.ID, w store.Write) (store.Sa
 		return sessioncodec.Join(mine, stored), err
 	}
 	return c.Store.Save(ctx, id, w)
+}
+
+// trusting takes any copy for as good as the one on the node that an id names.
+type trusting struct{ sidecar.Store }
+
+func (t trusting) Load(ctx context.Context, id ring.ID, reach store.Reach) (store.Found, error) {
+	found, err := t.Store.Load(ctx, id, reach)
+	found.Silent = nil
+	return found, err
 }
 
 // unmarked leaves a renewed session as it was.

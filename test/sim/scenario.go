@@ -170,8 +170,11 @@ func (s *Scenario) drawFaults(r *rand.Rand) {
 			continue
 		}
 		end := f.At + f.For
-		if kind, ok := s.companion(r, f.Kind); ok {
-			c := s.fault(r, kind, max(0, f.At+duration(r, -500*time.Millisecond, 500*time.Millisecond)))
+		c, ok := s.pause(r, f)
+		if !ok {
+			c, ok = s.companion(r, f)
+		}
+		if ok {
 			s.Faults = append(s.Faults, c)
 			end = max(end, c.At+c.For)
 		}
@@ -195,12 +198,25 @@ func (s *Scenario) fault(r *rand.Rand, kind Kind, at time.Duration) Fault {
 
 // companion draws what may happen beside a fault: sidecars that cannot reach each other, and one that leaves. A home may also be killed,
 // unless a node loses what it holds at that moment: the last acknowledged write may lie on that one only.
-func (s *Scenario) companion(r *rand.Rand, beside Kind) (Kind, bool) {
+func (s *Scenario) companion(r *rand.Rand, beside Fault) (Fault, bool) {
 	kinds := []Kind{Partition, DrainSidecar}
-	if loses := beside == KillNode || beside == FlushNode || beside == EvictKey; !loses || !s.Sticky {
+	if loses := beside.Kind == KillNode || beside.Kind == FlushNode || beside.Kind == EvictKey; !loses || !s.Sticky {
 		kinds = append(kinds, KillSidecar)
 	}
-	return pick(r, kinds...), r.IntN(2) == 0
+	c := s.fault(r, pick(r, kinds...), max(0, beside.At+duration(r, -500*time.Millisecond, 500*time.Millisecond)))
+	return c, r.IntN(2) == 0
+}
+
+// pause draws what else may happen beside a silence that loses nothing: another node misses some operations at about the same time. So a
+// change may lie on one node alone that the next request does not reach.
+func (s *Scenario) pause(r *rand.Rand, beside Fault) (Fault, bool) {
+	if beside.Kind != FreezeNode && beside.Kind != SlowLink && beside.Kind != LoseReply {
+		return Fault{}, false
+	}
+	c := s.fault(r, FreezeNode, beside.At+duration(r, 0, beside.For+100*time.Millisecond))
+	c.Node = (beside.Node + 1 + r.IntN(s.Nodes-1)) % s.Nodes
+	c.For = duration(r, 50*time.Millisecond, 600*time.Millisecond)
+	return c, r.IntN(3) == 0
 }
 
 // drawSteps draws each visitor's requests, most of them near a fault. Within the promise each visitor also comes by twice after each
