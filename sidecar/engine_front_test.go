@@ -28,9 +28,11 @@ type dialing func(ctx context.Context, network, address string) (net.Conn, error
 // startFront serves a front, with an engine of its own, before the sidecars with those routes.
 func startFront(t testing.TB, cookie string, dial dialing, routes ...string) *listener {
 	front := sidecar.NewFront(sidecar.FrontOptions{
-		Cookie: cookie, Sticky: true, Probe: probing(dial), IntN: rand.IntN, Metrics: metrics.NewFront(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+		Probe: probing(dial), IntN: rand.IntN, Metrics: metrics.NewFront(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
-	front.SetBackends(fleetOf(routes...))
+	site := siteOf(fleetOf(routes...))
+	site.Hosts[0].Routes[0].Cookie = cookie
+	front.SetSite(site)
 	engine, l := reverseproxy.New(head.EngineOptions{Handler: front, Dial: dial}), newListener()
 	ctx, cancel := context.WithCancel(context.Background())
 	go front.Run(ctx)
@@ -67,7 +69,7 @@ func before(f *fleet, l *links, sidecars ...*process) *process {
 // probing asks for the health path.
 func probing(dial dialing) sidecar.Prober {
 	client := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
-	return func(ctx context.Context, address string) (bool, error) {
+	return func(ctx context.Context, address, _ string) (bool, error) {
 		req, err := http.NewRequestWithContext(ctx, "GET", "http://"+address+"/.well-known/pillion/ready", nil)
 		if err != nil {
 			return false, err

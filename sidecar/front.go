@@ -4,102 +4,121 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/pillion-proxy/pillion/internal/coding"
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/metrics"
-	"github.com/pillion-proxy/pillion/internal/ring"
 )
 
-// Front is the balancer before a fleet of sidecars. An HTTP engine drives it as it drives a Handler, and it needs less: it reads the route
+// Front is the balancer before fleets of sidecars. An HTTP engine drives it as it drives a Handler, and it needs less: it reads the route
 // off the session id, and has no keys, no ring and no session.
 //
-//   - A visitor goes to the sidecar whose route is in the id. Who has no id, or one of a sidecar that is not there, goes to the one with the
-//     fewest requests under way. Where sessions are shared nobody has a home.
+//   - The host and the path lead to an app. Its visitor goes to the sidecar whose route is in the id. Who has no id, or one of a sidecar that is
+//     not there, goes to the one with the fewest requests under way. Where sessions are shared nobody has a home.
 //   - A sidecar that does not want visitors gets none, not even its own, unless no other is left. One that did not answer comes last.
 //   - A request that reached nobody goes on to another sidecar, whatever it asks. So does one whose app is known not to have seen it. One that
 //     may have been executed is sent again once, and only if it is safe (RFC 9110, section 9.2.1).
+//   - What the app sent plain is encoded as the client likes it.
 type Front struct {
 	opts     FrontOptions
-	mu       sync.Mutex // orders changes of the fleet and of its health
-	backends atomic.Pointer[[]*backend]
+	encoders coding.Encoders
+	mu       sync.Mutex // orders changes of the site and of its health
+	site     atomic.Pointer[site]
 }
 
 // FrontOptions configure a Front. Every field is needed.
 type FrontOptions struct {
-	Cookie  string // its name, as the sidecars have it
-	Sticky  bool   // false: no sidecar is any visitor's home
 	Probe   Prober
 	IntN    func(n int) int // draws lots among equally loaded sidecars
 	Metrics *metrics.Front
 	Log     *slog.Logger
 }
 
-// Prober asks the sidecar at address whether it wants visitors. The error tells that it did not answer, and is ErrRefused when nobody
-// listens there.
-type Prober func(ctx context.Context, address string) (ready bool, err error)
+// Prober asks the sidecar at address, by its health path, whether it wants visitors. The error tells that it did not answer, and is ErrRefused
+// when nobody listens there.
+type Prober func(ctx context.Context, address, path string) (ready bool, err error)
 
-// NewFront returns a front without backends. Run must run beside it.
+// NewFront returns a front that serves nothing. Run must run beside it.
 func NewFront(opts FrontOptions) *Front {
 	f := &Front{opts: opts}
-	f.backends.Store(new([]*backend))
+	f.site.Store(&site{})
 	return f
 }
 
 // errand is one request on its way through a front.
 type errand struct {
-	route    string     // in the session id, "" without one
-	tried    []*backend // the last one has the request now
-	declined bool       // by the last one, unseen by its app
+	route    *Route
+	home     string    // the address of the visitor's sidecar, "" without one
+	tried    []backend // the last one has the request now
+	declined bool      // by the last one, unseen by its app
 	repeated bool
 }
 
-// Request sends a visitor home.
+var (
+	noRoute = head.Fail(404, head.NoRoute, "nothing is served at this host and path")
+	badPath = head.Fail(400, head.RequestRefused, "the path can be read in more than one way")
+)
+
+// Request finds the app, and sends a visitor home.
 func (f *Front) Request(x *head.Exchange) (head.To, *head.Reply) {
 	e := &errand{}
-	if f.opts.Sticky {
-		e.route = routeOf(x.Request.Fields, f.opts.Cookie)
-	}
 	x.Session = e
+	s := f.site.Load()
+	if s.normalPaths {
+		target, ok := normalTarget(x.Request.Target)
+		if !ok {
+			return head.To{}, badPath
+		}
+		x.Request.Target = target
+	}
+	if e.route = s.route(x.Request.Authority, x.Request.Method, x.Request.Target); e.route == nil {
+		return head.To{}, noRoute
+	}
+	e.home = homeOf(x.Request.Fields, e.route.Cookie, e.route.Homes)
 	return f.send(e)
 }
 
 // send gives the request to the best sidecar that has not had it yet.
 func (f *Front) send(e *errand) (head.To, *head.Reply) {
-	b := f.choose(e)
-	if b == nil {
+	b, ok := f.choose(e)
+	if !ok {
 		return head.To{}, head.Fail(503, head.AppUnreachable, "no sidecar takes the request")
 	}
 	e.release()
 	b.requests.Add(1)
 	e.tried = append(e.tried, b)
 	b.sent.Inc()
-	return head.To{Network: "tcp", Address: b.Address}, nil
+	return head.To{Network: "tcp", Address: b.Address, Timeout: e.route.Timeout}, nil
 }
 
-// choose returns the best backend that e has not tried; those that are equally good draw lots.
-func (f *Front) choose(e *errand) (best *backend) {
+// choose returns the best backend that e has not tried; those that are equally good draw lots. It looks at the fleet as it is now, which may
+// be another one than that of the try before.
+func (f *Front) choose(e *errand) (best backend, found bool) {
+	fleet := f.site.Load().fleets[e.route.App]
+	if fleet == nil {
+		return best, false
+	}
 	equals := 0
-	for _, b := range *f.backends.Load() {
-		if slices.Contains(e.tried, b) {
+	for _, b := range fleet.backends {
+		if e.hasTried(b) {
 			continue
 		}
 		order := -1
-		if best != nil {
-			order = b.compare(best, e.route)
+		if found {
+			order = b.compare(best, e.home)
 		}
 		switch {
 		case order < 0:
-			best, equals = b, 1
+			best, found, equals = b, true, 1
 		case order == 0:
 			if equals++; f.opts.IntN(equals) == 0 {
 				best = b
 			}
 		}
 	}
-	return best
+	return best, found
 }
 
 // Unreached sends x on: nobody listened, or the app has not seen it.
@@ -119,7 +138,7 @@ func (f *Front) Unreached(x *head.Exchange) (head.To, *head.Reply) {
 func (f *Front) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
 	e := x.Session.(*errand)
 	f.mark(e.last(), gone)
-	if e.repeated || !whole || !safe(x.Request.Method) {
+	if e.repeated || !whole || !e.route.Lost || !safe(x.Request.Method) {
 		return head.To{}, head.Fail(502, head.AppUnreachable, "the sidecar broke the connection; the request may have been executed")
 	}
 	e.repeated = true
@@ -127,6 +146,9 @@ func (f *Front) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
 }
 
 func (f *Front) repeat(e *errand, reason string) (head.To, *head.Reply) {
+	if len(e.tried) > e.route.Retries {
+		return head.To{}, head.Fail(503, head.AppUnreachable, "no sidecar that was tried takes the request")
+	}
 	to, reply := f.send(e)
 	if reply == nil {
 		f.opts.Metrics.Repeats.WithLabelValues(reason).Inc()
@@ -158,7 +180,11 @@ func (f *Front) End(x *head.Exchange, _ error) {
 	}
 }
 
-func (e *errand) last() *backend { return e.tried[len(e.tried)-1] }
+func (e *errand) last() backend { return e.tried[len(e.tried)-1] }
+
+func (e *errand) hasTried(b backend) bool {
+	return slices.ContainsFunc(e.tried, func(tried backend) bool { return tried.vitals == b.vitals })
+}
 
 // release takes the request off the last backend.
 func (e *errand) release() {
@@ -167,28 +193,12 @@ func (e *errand) release() {
 	}
 }
 
-// routeOf is the route in the first cookie of that name that is an id. Whether the id is genuine is the sidecar's to find out (C9: of a jar
-// full of them, few are looked at).
-func routeOf(fields head.Fields, cookie string) string {
-	candidates := 0
-	for _, line := range fields {
-		if !strings.EqualFold(line.Name, "Cookie") {
-			continue
-		}
-		for pair := range strings.SplitSeq(line.Value, ";") {
-			name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
-			if name != cookie {
-				continue
-			}
-			if id, err := ring.ParseID(value); err == nil {
-				return id.Route
-			}
-			if candidates++; candidates == maxCandidates {
-				return ""
-			}
-		}
+// LogValue is what the access log says of a request.
+func (e *errand) LogValue() slog.Value {
+	if len(e.tried) == 0 {
+		return slog.GroupValue()
 	}
-	return ""
+	return slog.GroupValue(slog.String("app", e.route.App), slog.String("sidecar", e.last().name()), slog.Int("tries", len(e.tried)))
 }
 
 var (

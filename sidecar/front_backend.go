@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -15,12 +16,14 @@ import (
 
 // Backend is a sidecar as a front knows it.
 type Backend struct {
-	Route   string
-	Address string // host:port of its data listener
+	Route    string // "" while nobody has told it
+	Address  string // host:port of its data listener
+	Draining bool   // it is known to want no visitors, whatever it says itself
 }
 
 // BackendStatus is what a front knows about a sidecar now.
 type BackendStatus struct {
+	App string
 	Backend
 	Health   string // serving, leaving, or gone
 	Requests int64  // under way
@@ -42,56 +45,118 @@ const (
 
 func (h health) String() string { return [...]string{"serving", "leaving", "gone"}[h] }
 
+// backend is a Backend of one Site, with what outlives the Site.
 type backend struct {
 	Backend
-	health   atomic.Int32
-	requests atomic.Int64 // under way
-	sent     prometheus.Counter
-	misses   int // probes without an answer in a row; used by the prober alone
+	app  string
+	sent prometheus.Counter
+	*vitals
 }
 
-// compare orders backends for a visitor of that route, the best first.
-func (b *backend) compare(other *backend, route string) int {
-	away := func(b *backend) int64 {
-		if b.Route == route {
+type vitals struct {
+	probed   atomic.Int32 // the health that was seen
+	requests atomic.Int64 // under way
+	misses   int          // probes without an answer in a row; used by the prober alone
+}
+
+func (b backend) health() health {
+	seen := health(b.probed.Load())
+	if b.Draining {
+		return max(seen, leaving)
+	}
+	return seen
+}
+
+// name is how metrics and logs call it.
+func (b backend) name() string { return cmp.Or(b.Route, b.Address) }
+
+// compare orders backends for a visitor with that home, the best first.
+func (b backend) compare(other backend, home string) int {
+	away := func(b backend) int64 {
+		if b.Address == home {
 			return -1
 		}
 		return b.requests.Load()
 	}
-	return cmp.Or(cmp.Compare(b.health.Load(), other.health.Load()), cmp.Compare(away(b), away(other)))
+	return cmp.Or(cmp.Compare(b.health(), other.health()), cmp.Compare(away(b), away(other)))
 }
 
-// SetBackends replaces the fleet. A backend that stays keeps its counters, and what is under way to one that leaves is not disturbed. A new
-// one is taken to be well until it proves otherwise: refusing costs a visitor nothing.
-func (f *Front) SetBackends(fleet []Backend) {
+// SetSite replaces what is served; when it returns, no new request goes by what was before. A sidecar that stays keeps its counters, and what is
+// under way to one that leaves is not disturbed. A new one is taken to be well until it proves otherwise: refusing costs a visitor nothing.
+func (f *Front) SetSite(next Site) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before := *f.backends.Load()
-	after := make([]*backend, 0, len(fleet))
-	for _, entry := range fleet {
-		i := slices.IndexFunc(before, func(b *backend) bool { return b.Backend == entry })
-		if i >= 0 {
-			after = append(after, before[i])
-			continue
+	before := f.site.Load()
+	after := &site{normalPaths: next.NormalPaths, fleets: map[string]*fleet{}}
+	after.index(next.Hosts)
+	for _, app := range next.Apps {
+		fl := &fleet{app: app.Name, healthPath: app.HealthPath}
+		for _, entry := range app.Backends {
+			fl.backends = append(fl.backends, f.backend(app.Name, entry, before.fleets[app.Name]))
 		}
-		after = append(after, &backend{Backend: entry, sent: f.opts.Metrics.Requests.WithLabelValues(entry.Route)})
-		f.opts.Metrics.BackendUp.WithLabelValues(entry.Route).Set(1)
+		after.fleets[app.Name] = fl
 	}
-	f.backends.Store(&after)
-	for _, b := range before {
-		if !slices.ContainsFunc(after, func(stays *backend) bool { return stays.Route == b.Route }) {
-			f.opts.Metrics.BackendUp.DeleteLabelValues(b.Route)
+	f.site.Store(after)
+	for b := range before.all() {
+		if !after.names(b.app, b.name()) {
+			f.opts.Metrics.BackendUp.DeleteLabelValues(b.app, b.name())
+		}
+	}
+	for b := range after.all() {
+		f.opts.Metrics.BackendUp.WithLabelValues(b.app, b.name()).Set(b.up())
+	}
+}
+
+// backend is entry with the vitals that it had.
+func (f *Front) backend(app string, entry Backend, before *fleet) backend {
+	b := backend{Backend: entry, app: app, vitals: &vitals{}}
+	b.sent = f.opts.Metrics.Requests.WithLabelValues(app, b.name())
+	if before != nil {
+		if i := slices.IndexFunc(before.backends, func(was backend) bool { return was.Address == entry.Address }); i >= 0 {
+			b.vitals = before.backends[i].vitals
+		}
+	}
+	return b
+}
+
+// all are the backends of every app.
+func (s *site) all() iter.Seq[backend] {
+	return func(yield func(backend) bool) {
+		for _, fl := range s.fleets {
+			for _, b := range fl.backends {
+				if !yield(b) {
+					return
+				}
+			}
 		}
 	}
 }
 
-// Backends tells about each sidecar, in the order of their routes.
+// names tells whether a backend of the app has that name.
+func (s *site) names(app, name string) bool {
+	fl := s.fleets[app]
+	return fl != nil && slices.ContainsFunc(fl.backends, func(b backend) bool { return b.name() == name })
+}
+
+// now returns the backend as this site has it.
+func (s *site) now(b backend) (backend, bool) {
+	for other := range s.all() {
+		if other.vitals == b.vitals {
+			return other, true
+		}
+	}
+	return b, false
+}
+
+// Backends tells about each sidecar, in the order of apps and routes.
 func (f *Front) Backends() []BackendStatus {
 	var all []BackendStatus
-	for _, b := range *f.backends.Load() {
-		all = append(all, BackendStatus{b.Backend, health(b.health.Load()).String(), b.requests.Load()})
+	for b := range f.site.Load().all() {
+		all = append(all, BackendStatus{b.app, b.Backend, b.health().String(), b.requests.Load()})
 	}
-	slices.SortFunc(all, func(a, b BackendStatus) int { return strings.Compare(a.Route, b.Route) })
+	slices.SortFunc(all, func(a, b BackendStatus) int {
+		return cmp.Or(strings.Compare(a.App, b.App), strings.Compare(a.Route, b.Route), strings.Compare(a.Address, b.Address))
+	})
 	return all
 }
 
@@ -100,7 +165,12 @@ func (s BackendStatus) Serving() bool { return s.Health == serving.String() }
 
 // Ready tells whether any sidecar wants visitors.
 func (f *Front) Ready() bool {
-	return slices.ContainsFunc(*f.backends.Load(), func(b *backend) bool { return health(b.health.Load()) == serving })
+	for b := range f.site.Load().all() {
+		if b.health() == serving {
+			return true
+		}
+	}
+	return false
 }
 
 // Run probes every backend each second until ctx ends.
@@ -109,8 +179,10 @@ func (f *Front) Run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		var probes sync.WaitGroup
-		for _, b := range *f.backends.Load() {
-			probes.Go(func() { f.probe(ctx, b) })
+		for _, fl := range f.site.Load().fleets {
+			for _, b := range fl.backends {
+				probes.Go(func() { f.probe(ctx, b, fl.healthPath) })
+			}
 		}
 		probes.Wait()
 		select {
@@ -122,10 +194,10 @@ func (f *Front) Run(ctx context.Context) {
 }
 
 // probe is the way back for a backend that was marked gone, and the only way to leaving and out of it.
-func (f *Front) probe(ctx context.Context, b *backend) {
+func (f *Front) probe(ctx context.Context, b backend, path string) {
 	asking, cancel := context.WithTimeout(ctx, probeEvery)
 	defer cancel()
-	ready, err := f.opts.Probe(asking, b.Address)
+	ready, err := f.opts.Probe(asking, b.Address, path)
 	if err == nil {
 		b.misses = 0
 	} else {
@@ -142,13 +214,27 @@ func (f *Front) probe(ctx context.Context, b *backend) {
 	}
 }
 
-func (f *Front) mark(b *backend, now health) {
+// mark notes what was seen of a sidecar. One that drains is as it says, and no news.
+func (f *Front) mark(b backend, seen health) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	was := health(b.health.Swap(int32(now)))
-	if was == now || !slices.Contains(*f.backends.Load(), b) { // another one may have its route by now
+	was := health(b.probed.Swap(int32(seen)))
+	if was == seen {
 		return
 	}
-	f.opts.Metrics.BackendUp.WithLabelValues(b.Route).Set(map[health]float64{serving: 1}[now])
-	f.opts.Log.Warn("a sidecar changed", "route", b.Route, "address", b.Address, "was", was.String(), "is", now.String())
+	b, there := f.site.Load().now(b)
+	if !there {
+		return
+	}
+	f.opts.Metrics.BackendUp.WithLabelValues(b.app, b.name()).Set(b.up())
+	if !b.Draining {
+		f.opts.Log.Warn("a sidecar changed", "app", b.app, "route", b.Route, "address", b.Address, "was", was.String(), "is", seen.String())
+	}
+}
+
+func (b backend) up() float64 {
+	if b.health() == serving {
+		return 1
+	}
+	return 0
 }

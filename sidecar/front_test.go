@@ -39,11 +39,20 @@ var (
 func newBalancer(t testing.TB, routes ...string) *balancer {
 	b := &balancer{t: t, draws: func(int) int { return 1 }, health: map[string]error{}}
 	b.Front = sidecar.NewFront(sidecar.FrontOptions{
-		Cookie: "__Host-psid", Sticky: true, Probe: b.probe, IntN: func(n int) int { return b.draws(n) },
+		Probe: b.probe, IntN: func(n int) int { return b.draws(n) },
 		Metrics: metrics.NewFront(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
-	b.SetBackends(fleetOf(routes...))
+	b.SetSite(siteOf(fleetOf(routes...)))
 	return b
+}
+
+// siteOf is one app on every host.
+func siteOf(fleet []sidecar.Backend) sidecar.Site {
+	r := sidecar.Route{Prefix: "/", App: "shop", Cookie: "__Host-psid", Homes: map[string]string{}, Retries: sidecar.AnyRetries, Lost: true, Compress: true}
+	for _, b := range fleet {
+		r.Homes[b.Route] = b.Address
+	}
+	return sidecar.Site{Hosts: []sidecar.Host{{Name: "*", Routes: []sidecar.Route{r}}}, Apps: []sidecar.App{{Name: "shop", HealthPath: "/ready", Backends: fleet}}}
 }
 
 func fleetOf(routes ...string) (all []sidecar.Backend) {
@@ -53,10 +62,13 @@ func fleetOf(routes ...string) (all []sidecar.Backend) {
 	return all
 }
 
-func (b *balancer) probe(ctx context.Context, address string) (bool, error) {
+func (b *balancer) probe(_ context.Context, address, path string) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.probes++
+	if path != "/ready" {
+		b.t.Errorf("probes %s", path)
+	}
 	err := b.health[address]
 	if errors.Is(err, errDraining) {
 		return false, nil
@@ -129,7 +141,7 @@ func TestFrontReadsTheRoute(t *testing.T) {
 		{"among others", []string{"a=1; " + homed("a2") + "; b=2"}, "a2"},
 		{"second line", []string{"a=1", homed("a2")}, "a2"},
 		{"without spaces", []string{"a=1;" + homed("a2")}, "a2"},
-		{"first that is an id", []string{"__Host-psid=x; " + homed("a2") + "; " + homed("a1")}, "a2"},
+		{"first that names one", []string{"__Host-psid=x; " + homed("a2") + "; " + homed("a1")}, "a2"},
 		{"no node", []string{"__Host-psid=" + anyToken + ".a2"}, "a2"},
 		{"no route", []string{"__Host-psid=" + anyToken + "-n1"}, "a1"},
 		{"unknown route", []string{homed("a9")}, "a1"},
@@ -286,10 +298,10 @@ func TestFrontDeclinedRequest(t *testing.T) {
 	}
 }
 
-func TestFrontSetBackends(t *testing.T) {
+func TestFrontSetSite(t *testing.T) {
 	b := newBalancer(t, "a1", "a2")
 	one, two := b.must(request("GET", homed("a1")), "a1"), b.must(request("GET", homed("a2")), "a2")
-	b.SetBackends(append(fleetOf("a2", "a3"), sidecar.Backend{Route: "a1", Address: "moved:80"}))
+	b.SetSite(siteOf(append(fleetOf("a2", "a3"), sidecar.Backend{Route: "a1", Address: "moved:80"})))
 	b.must(request("GET", homed("a1")), "moved")
 	b.must(request("GET"), "a3")
 	b.End(one, nil)
@@ -301,6 +313,6 @@ func TestFrontSetBackends(t *testing.T) {
 	if want := "a1 moved:80 1, a2 a2:80 0, a3 a3:80 1, "; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	b.SetBackends(nil)
+	b.SetSite(siteOf(nil))
 	b.must(request("GET", homed("a1")), "503")
 }

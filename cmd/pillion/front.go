@@ -24,7 +24,7 @@ type frontSettings struct {
 	listen, admin      string
 	backends           []string
 	cookie, healthPath string
-	sticky             bool
+	sticky, compress   bool
 	tlsCert, tlsKey    string
 	trusted            []string
 	timeout, linger    time.Duration
@@ -54,6 +54,7 @@ func newFrontCommand(e env, handler func(*sidecar.Front) head.Handler) *cobra.Co
 	flags.StringSliceVar(&s.backends, "backends", nil, "the `sidecars`: ROUTE=HOST:PORT, the route and the data address of each")
 	flags.StringVar(&s.cookie, "cookie", "__Host-psid", "`name` of the session cookie, the sidecars' session.cookie")
 	flags.BoolVar(&s.sticky, "sticky", true, "false: sessions are shared, and each request goes to the least loaded sidecar")
+	flags.BoolVar(&s.compress, "compress", true, "false: send answers as the apps give them, also to clients that would take gzip or zstd")
 	flags.StringVar(&s.tlsCert, "tls-cert", "", "PEM certificate chain for visitors, a `file`; read again at SIGHUP")
 	flags.StringVar(&s.tlsKey, "tls-key", "", "its private key, a `file`")
 	flags.StringSliceVar(&s.trusted, "trusted-proxies", nil, "`networks` whose X-Forwarded-* fields are kept; those of others are replaced")
@@ -93,6 +94,21 @@ func (s *frontSettings) parse() (fleet []sidecar.Backend, trusted []netip.Prefix
 	return fleet, trusted, errors.Join(mistakes...)
 }
 
+// site is what a static list serves: one app, on every host.
+func (s *frontSettings) site(fleet []sidecar.Backend) sidecar.Site {
+	r := sidecar.Route{Prefix: "/", Homes: map[string]string{}, Retries: sidecar.AnyRetries, Lost: true, Compress: s.compress}
+	if s.sticky {
+		r.Cookie = s.cookie
+	}
+	for _, b := range fleet {
+		r.Homes[b.Route] = b.Address
+	}
+	return sidecar.Site{
+		Hosts: []sidecar.Host{{Name: "*", Routes: []sidecar.Route{r}}},
+		Apps:  []sidecar.App{{HealthPath: s.healthPath, Backends: fleet}},
+	}
+}
+
 func parseBackend(text string) (sidecar.Backend, error) {
 	route, address, _ := strings.Cut(text, "=")
 	host, port, err := net.SplitHostPort(address)
@@ -121,7 +137,7 @@ func runFront(ctx context.Context, s frontSettings, fleet []sidecar.Backend, tru
 		return err
 	}
 	defer p.close()
-	p.front.SetBackends(fleet)
+	p.front.SetSite(s.site(fleet))
 	if err := p.open(s); err != nil {
 		return err
 	}

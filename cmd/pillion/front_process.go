@@ -54,7 +54,7 @@ func newFrontProcess(s frontSettings, trusted []netip.Prefix, stderr io.Writer) 
 	p.adminServer = &http.Server{ReadHeaderTimeout: 10 * time.Second}
 	m := metrics.NewFront(p.registry)
 	p.front = sidecar.NewFront(sidecar.FrontOptions{
-		Cookie: s.cookie, Sticky: s.sticky, Probe: healthProber(s.healthPath), IntN: rand.IntN, Metrics: m, Log: p.log,
+		Probe: healthProber(), IntN: rand.IntN, Metrics: m, Log: p.log,
 	})
 	served := head.EngineOptions{
 		Handler: s.handler(p.front), HealthPath: s.healthPath, Health: p.front.Ready, Limits: frontLimits, UpstreamTimeout: s.timeout, TrustedProxies: trusted,
@@ -211,12 +211,12 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 }
 
 // healthProber asks for the health path on a connection of its own each time: that it is accepted is half of the answer.
-func healthProber(path string) sidecar.Prober {
+func healthProber() sidecar.Prober {
 	client := &http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return func(ctx context.Context, address string) (ready bool, err error) {
+	return func(ctx context.Context, address, path string) (ready bool, err error) {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 		if err != nil {
 			return false, err

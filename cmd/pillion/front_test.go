@@ -222,7 +222,7 @@ func TestFront(t *testing.T) {
 	if ready := visit(t, http.DefaultClient, s.admin+"/ready"); !strings.Contains(ready, `"ready": true`) || !strings.Contains(ready, "sidecar "+home+" is gone") {
 		t.Error(ready)
 	}
-	if counted := visit(t, http.DefaultClient, s.admin+"/metrics"); !strings.Contains(counted, `pillion_front_backend_up{backend="`+home+`"} 0`) {
+	if counted := visit(t, http.DefaultClient, s.admin+"/metrics"); !strings.Contains(counted, `pillion_front_backend_up{app="",backend="`+home+`"} 0`) {
 		t.Error(counted)
 	}
 	if code := s.front.stop(); code != 0 {

@@ -21,6 +21,7 @@ type Front struct{ Balancer }
 type Balancer interface {
 	head.Handler
 	head.Repeater
+	head.Encoder
 }
 
 // Request answers the page's question, and balances the rest.

@@ -16,7 +16,7 @@ type Outcome struct {
 }
 
 // LogAccess writes one line without query, field or body: they may hold secrets. A Handler's state that is a slog.LogValuer adds what
-// it likes, such as the session's ref.
+// it likes, such as the session's ref; the members of a group stand beside the others.
 func LogAccess(log *slog.Logger, x *Exchange, o Outcome) {
 	path, _, _ := strings.Cut(x.Request.Target, "?")
 	attrs := []slog.Attr{
@@ -25,7 +25,11 @@ func LogAccess(log *slog.Logger, x *Exchange, o Outcome) {
 		slog.String("remote", x.RemoteIP),
 	}
 	if session, ok := x.Session.(slog.LogValuer); ok {
-		attrs = append(attrs, slog.Any("session", session))
+		name, value := "session", session.LogValue()
+		if value.Kind() == slog.KindGroup {
+			name = ""
+		}
+		attrs = append(attrs, slog.Attr{Key: name, Value: value})
 	}
 	if o.Err != nil {
 		attrs = append(attrs, slog.String("error", o.Err.Error()))

@@ -20,7 +20,8 @@ const (
 	Overload        = "overload"
 	Draining        = "draining"
 	NotHome         = "not_home"
-	RequestRefused  = "http_request_error" // RFC 9209, section 2.3.14
+	RequestRefused  = "http_request_error"    // RFC 9209, section 2.3.14
+	NoRoute         = "destination_not_found" // RFC 9209, section 2.3.3: no app is served there
 )
 
 // NotExecuted is the field by which a sidecar tells a front that its app has seen nothing of a request. The front removes it.
