@@ -6,6 +6,10 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,79 +23,165 @@ import (
 	"github.com/pillion-proxy/pillion/sessioncodec"
 )
 
-// oneNode is a store of one record, without a network.
-type oneNode struct{ record *sessioncodec.Record }
+// free is a store without a network, which costs nothing: it remembers one session and takes every one.
+type free struct{ record *sessioncodec.Record }
 
-func (s *oneNode) Place() string { return "n1" }
+func (s *free) Place() string { return "n1" }
 
-func (s *oneNode) Load(context.Context, ring.ID, store.Reach) (store.Found, error) {
+func (s *free) Load(context.Context, ring.ID, store.Reach) (store.Found, error) {
 	return store.Found{Record: s.record}, nil
 }
 
-func (s *oneNode) Save(_ context.Context, _ ring.ID, w store.Write) (store.Saved, error) {
-	joined, err := w.Join(s.record)
+func (s *free) Save(_ context.Context, _ ring.ID, w store.Write) (store.Saved, error) {
+	stored := s.record
+	if w.Birth {
+		stored = nil
+	}
+	joined, err := w.Join(stored)
 	if err == nil {
 		s.record = joined
 	}
 	return store.Saved{Node: "n1", Acks: 2, Record: joined}, err
 }
 
-func (s *oneNode) Lock(context.Context, ring.ID, time.Duration) (func(), error) {
-	return func() {}, nil
+func (s *free) Lock(context.Context, ring.ID, time.Duration) (func(), error) { return func() {}, nil }
+
+// benched is an engine over a free store.
+func benched(b testing.TB, sticky bool) *Handler {
+	keys, err := ring.NewKeys("shop", bytes.Repeat([]byte{1}, 32))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return New(Options{
+		Store: &free{}, Keys: keys, Space: "shop", Route: "web1-8080", Incarnation: 1, Sticky: sticky,
+		Cookie: Cookie{Name: "__Host-psid", SameSite: "Lax"}, Idle: 30 * time.Minute, Lifetime: 24 * time.Hour,
+		MaxSize: 64 << 10, InlineMax: 4 << 10, MaxPatch: 64 << 10, CommitTimeout: time.Second, Copies: 2,
+		MemoryLimit: 1 << 40, Random: rand.Reader, Metrics: metrics.New(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+	})
 }
 
-// BenchmarkRead is what the engine costs a request that reads a session of 1 KB: from memory, and from a store that costs nothing.
-func BenchmarkRead(b *testing.B) {
-	for _, mode := range []struct {
-		name   string
-		sticky bool
-	}{{"sticky", true}, {"shared", false}} {
-		b.Run(mode.name, func(b *testing.B) {
-			keys, err := ring.NewKeys("shop", bytes.Repeat([]byte{1}, 32))
-			if err != nil {
-				b.Fatal(err)
-			}
-			h := New(Options{
-				Store: &oneNode{}, Keys: keys, Space: "shop", Route: "web1-8080", Incarnation: 1, Sticky: mode.sticky,
-				Cookie: Cookie{Name: "__Host-psid", SameSite: "Lax"}, Idle: 30 * time.Minute, Lifetime: 24 * time.Hour,
-				MaxSize: 64 << 10, InlineMax: 4 << 10, MaxPatch: 64 << 10, CommitTimeout: time.Second, Copies: 2, MemoryLimit: 1 << 30,
-				Random: rand.Reader, Metrics: metrics.New(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
-			})
-			var patch strings.Builder
-			for i := range 10 {
-				fmt.Fprintf(&patch, `,"attribute%d":%q`, i, strings.Repeat("x", 80))
-			}
-			cookie := visit1KB(b, h, "", "{"+patch.String()[1:]+"}")
+// exchange is one request and its answer as a frugal engine drives them: it uses the memory of the one before again.
+type exchange struct {
+	x    head.Exchange
+	resp head.Head
+}
+
+var browser = head.Fields{
+	{Name: "User-Agent", Value: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+	{Name: "Accept", Value: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
+	{Name: "Accept-Language", Value: "en-GB,en;q=0.5"},
+	{Name: "Accept-Encoding", Value: "gzip, deflate, br, zstd"},
+}
+
+func (e *exchange) drive(b testing.TB, h head.Handler, cookie, patch string) {
+	e.x = head.Exchange{Context: context.Background(), Request: head.Head{
+		Method: "GET", Target: "/", Authority: "shop.example", Fields: append(e.x.Request.Fields[:0], browser...),
+	}}
+	if cookie != "" {
+		e.x.Request.Fields.Add("Cookie", cookie)
+	}
+	if _, reply := h.Request(&e.x); reply != nil {
+		b.Fatal(reply)
+	}
+	e.resp = head.Head{Status: 200, Fields: append(e.resp.Fields[:0], head.Field{Name: "Content-Type", Value: "text/html"})}
+	if patch != "" {
+		e.resp.Fields.Add(fieldPatch, patch)
+	}
+	if err := h.Response(&e.x, &e.resp); err != nil {
+		b.Fatal(err)
+	}
+	h.End(&e.x, nil)
+}
+
+// bear makes a session whose Pillion-Session value has 1 KB, and its cookie.
+func (e *exchange) bear(b testing.TB, h head.Handler) (cookie string) {
+	e.drive(b, h, "", oneKB)
+	cookie, _, _ = strings.Cut(e.resp.Fields.Get("Set-Cookie"), ";")
+	return cookie
+}
+
+// oneKB is an object of 10 attributes and 1024 bytes.
+var oneKB = func() string {
+	var patch strings.Builder
+	for i := range 10 {
+		fmt.Fprintf(&patch, `,"attribute%d":%q`, i, strings.Repeat("x", 86))
+	}
+	return "{" + patch.String()[1:] + "}"
+}()
+
+// BenchmarkHandler is what the session engine costs a request, without HTTP and without a network.
+func BenchmarkHandler(b *testing.B) {
+	for _, mode := range []string{"sticky", "shared"} {
+		h := benched(b, mode == "sticky")
+		var e exchange
+		cookie := "theme=dark; " + e.bear(b, h)
+		b.Run(mode+"/read", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				visit1KB(b, h, cookie, "")
+				e.drive(b, h, cookie, "")
+			}
+			if got := e.x.Request.Fields.Get(fieldSession); len(got) < 1000 {
+				b.Fatalf("the app got %q", got)
+			}
+		})
+		b.Run(mode+"/write", func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				e.drive(b, h, cookie, `{"counter":`+strconv.Itoa(i)+`}`)
+			}
+		})
+		b.Run(mode+"/anonymous", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				e.drive(b, h, "theme=dark; language=en", "")
 			}
 		})
 	}
 }
 
-// visit1KB is one exchange as an engine drives it; it returns the cookie that the answer sets.
-func visit1KB(b *testing.B, h *Handler, cookie, patch string) string {
-	x := &head.Exchange{Context: b.Context(), Request: head.Head{Method: "GET", Target: "/", Authority: "shop.example"}}
-	x.Request.Fields = append(make(head.Fields, 0, 16),
-		head.Field{Name: "User-Agent", Value: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
-		head.Field{Name: "Accept", Value: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
-		head.Field{Name: "Accept-Language", Value: "en-GB,en;q=0.5"},
-		head.Field{Name: "Accept-Encoding", Value: "gzip, deflate, br, zstd"},
-		head.Field{Name: "Cookie", Value: "theme=dark; " + cookie})
-	if _, reply := h.Request(x); reply != nil {
-		b.Fatal(reply)
+// BenchmarkMillion prints what a million sessions of 1 KB cost the memory of their home. It takes half a minute and 3 GB: run it with
+//
+//	PILLION_MILLION=1 go test ./sidecar -run '^$' -bench Million -benchtime 1x
+func BenchmarkMillion(b *testing.B) {
+	if os.Getenv("PILLION_MILLION") == "" {
+		b.Skip("PILLION_MILLION is not set")
 	}
-	resp := &head.Head{Status: 200, Fields: append(make(head.Fields, 0, 16), head.Field{Name: "Content-Type", Value: "text/html"})}
-	if patch != "" {
-		resp.Fields.Add(fieldPatch, patch)
-	} else if got := len(x.Request.Fields.Get(fieldSession)); got < 900 {
-		b.Fatalf("the session has %d bytes", got)
+	const n = 1_000_000
+	runtime.GC()
+	before := memory()
+	h := benched(b, true)
+	var e exchange
+	for b.Loop() {
+		for i := len(h.keeper.(*sticky).table.all()); i < n; i++ {
+			e.bear(b, h)
+		}
 	}
-	if err := h.Response(x, resp); err != nil {
+	resident := rss(b)
+	runtime.GC()
+	after := memory()
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "heap-B/session")
+	b.ReportMetric(float64(resident)/n, "RSS-B/session")
+	b.ReportMetric(float64(h.keeper.(*sticky).table.bytes.Load())/n, "accounted-B/session")
+	var gc debug.GCStats
+	gc.PauseQuantiles = make([]time.Duration, 3)
+	debug.ReadGCStats(&gc)
+	b.ReportMetric(float64(gc.PauseQuantiles[1].Microseconds()), "GC-median-us")
+	b.ReportMetric(float64(gc.PauseQuantiles[2].Microseconds()), "GC-max-us")
+}
+
+func memory() (m runtime.MemStats) {
+	runtime.ReadMemStats(&m)
+	return m
+}
+
+func rss(b testing.TB) int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip(err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	if err != nil {
 		b.Fatal(err)
 	}
-	h.End(x, nil)
-	set, _, _ := strings.Cut(resp.Fields.Get("Set-Cookie"), ";")
-	return set
+	return pages * int64(os.Getpagesize())
 }

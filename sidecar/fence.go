@@ -83,9 +83,6 @@ func (k *sticky) trusts(s *session, now time.Time) bool {
 	return k.h.trusted(now) && s.sure.Load() >= k.h.doubt.Load()
 }
 
-// confirm notes that the ring named this process as the owner of s.
-func (s *session) confirm() { s.sure.Store(time.Now().UnixNano()) }
-
 // watchFence polls this sidecar's own fence key. While no node answers, nobody can be fenced, and ring.isolated decides.
 func (h *Handler) watchFence(ctx context.Context) {
 	tick := time.NewTicker(fencePoll)

@@ -11,7 +11,7 @@ import (
 // so it is handed the record before the client is answered. If it does not take it, this process takes the session over again.
 func (k *sticky) handOver(ctx context.Context, v *visit, s *session, id ring.ID, node string, record *sessioncodec.Record) error {
 	k.h.count("fenced")
-	k.remember(s, &state{id: id, record: record, backed: true})
+	k.remember(s, newState(id, record, false, true))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeoverWithin)
 	defer cancel()
 	if k.give(ctx, id, record) {

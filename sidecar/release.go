@@ -48,7 +48,7 @@ func (k *sticky) hear(ctx context.Context, call string, m message) (verdict, mes
 			// Two sidecars that take over from each other must not wait for each other (H30): this one promises to end above the
 			// asker's epoch, or not to own.
 			s.promise.Store(max(s.promise.Load(), m.epoch))
-			return notMine, message{record: recordOf(s.now.Load())}
+			return notMine, message{record: s.now.Load().record()}
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return busy, message{}
@@ -56,7 +56,7 @@ func (k *sticky) hear(ctx context.Context, call string, m message) (verdict, mes
 	}
 	defer s.mu.Unlock()
 	st := s.now.Load()
-	if s.dropped || st == nil {
+	if s.mu.gone || st == nil {
 		return k.h.strange(ctx, call, m)
 	}
 	switch call {
@@ -75,28 +75,29 @@ func (k *sticky) hear(ctx context.Context, call string, m message) (verdict, mes
 func (k *sticky) release(s *session, st *state, m message) (verdict, message) {
 	s.promise.Store(max(s.promise.Load(), m.epoch))
 	if !st.owned {
-		return notMine, message{record: st.record}
+		return notMine, message{record: st.record()}
 	}
-	record := *st.record
+	record := st.record()
 	record.Accessed = max(record.Accessed, s.accessed.Load())
-	k.remember(s, &state{id: st.id, record: &record, backed: true})
+	k.remember(s, newState(st.id, record, false, true))
 	s.touched.Store(time.Now().UnixMilli())
 	k.h.count("released")
-	return released, message{record: &record}
+	return released, message{record: record}
 }
 
 // adopt joins what another sidecar wrote for a session that this one owns.
 func (k *sticky) adopt(s *session, st *state, m message) (verdict, message) {
 	if !st.owned || m.record == nil || !k.trusts(s, time.Now()) {
-		return notMine, message{record: st.record}
+		return notMine, message{record: st.record()}
 	}
-	record := sessioncodec.Join(st.record, m.record)
+	known := st.record()
+	record := sessioncodec.Join(known, m.record)
 	k.h.clock.See(record)
-	if record.State != sessioncodec.Live || record.Owner != st.record.Owner {
-		k.remember(s, &state{id: st.id, record: record, backed: true})
+	if record.State != sessioncodec.Live || record.Owner != known.Owner {
+		k.remember(s, newState(st.id, record, false, true))
 		return notMine, message{record: record}
 	}
-	k.remember(s, &state{id: st.id, record: record, owned: true, backed: st.backed})
+	k.remember(s, newState(st.id, record, true, st.backed))
 	return owned, message{record: record}
 }
 
@@ -115,11 +116,4 @@ func (h *Handler) strange(ctx context.Context, call string, m message) (verdict,
 		return busy, message{}
 	}
 	return owned, message{}
-}
-
-func recordOf(st *state) *sessioncodec.Record {
-	if st == nil {
-		return nil
-	}
-	return st.record
 }

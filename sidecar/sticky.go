@@ -22,7 +22,7 @@ type sticky struct {
 func (k *sticky) find(ctx context.Context, v *visit) error {
 	now := time.Now()
 	if s := k.table.get(v.id.Random); s != nil {
-		if st := s.now.Load(); st.owns(v.id) && !k.expired(s, st, now) && k.trusts(s, now) {
+		if st := s.now.Load(); st.owns(v.id) && !s.expired(st, now, k.h.touch) && k.trusts(s, now) {
 			k.serve(v, s, st, now)
 			return nil
 		}
@@ -34,29 +34,21 @@ func (k *sticky) find(ctx context.Context, v *visit) error {
 	case err != nil || st == nil:
 		k.discard(s)
 		return err
-	case st.owned && k.expired(s, st, now):
+	case st.owned && s.expired(st, now, k.h.touch):
 		k.h.count("expired")
 		k.table.drop(s)
 	case st.owned:
 		k.serve(v, s, st, now)
 	default:
 		k.table.drop(s)
-		k.h.meet(v, st.record, now)
+		k.h.meet(v, st.record(), now)
 	}
 	return nil
 }
 
-// expired tells whether nobody used the session for its idle time, or its lifetime is over (L4). The slack is that of the ring's
-// copies, which know the last access only to within a touch: else a session would end here and come back from there.
-func (k *sticky) expired(s *session, st *state, now time.Time) bool {
-	used := *st.record
-	used.Accessed = max(used.Accessed, s.accessed.Load())
-	return used.Expired(now, k.h.touch)
-}
-
 func (k *sticky) serve(v *visit, s *session, st *state, now time.Time) {
 	s.accessed.Store(now.UnixMilli())
-	v.id, v.loaded, v.accessed = st.id, st.record, now.UnixMilli()
+	v.id, v.loaded, v.accessed = st.id, st.record(), now.UnixMilli()
 	since := time.Duration(now.UnixMilli()-s.touched.Load()) * time.Millisecond
 	if since > k.h.touch || !st.backed && since > backgroundRetry {
 		k.touch(s, now)
@@ -86,9 +78,10 @@ func (k *sticky) verify(ctx context.Context, s *session, st *state) (*state, err
 	if err != nil {
 		return nil, err
 	}
-	record := sessioncodec.Join(st.record, found.Record)
-	mine := record.State == sessioncodec.Live && record.Owner == st.record.Owner
-	next := &state{id: st.id, record: record, owned: mine, backed: st.backed}
+	known := st.record()
+	record := sessioncodec.Join(known, found.Record)
+	mine := record.State == sessioncodec.Live && record.Owner == known.Owner
+	next := newState(st.id, record, mine, st.backed)
 	k.remember(s, next)
 	if mine {
 		s.confirm()
@@ -105,31 +98,32 @@ func (k *sticky) commit(ctx context.Context, v *visit, e *edit) error {
 		k.discard(s)
 		return err
 	}
-	if st != nil && st.record.State == sessioncodec.Superseded {
+	if st != nil && st.is == sessioncodec.Superseded {
 		k.table.drop(s)
-		return k.h.follow(ctx, v, st.record, e)
+		return k.h.follow(ctx, v, st.record(), e)
 	}
 	if st == nil || !st.owned {
 		k.table.drop(s)
 		return errGone
 	}
 	v.id = st.id
-	changed, err := e.on(st.record)
+	before := st.record()
+	changed, err := e.on(before)
 	if err != nil || !changed {
 		return err
 	}
-	return k.keep(ctx, v, s, st, e)
+	return k.keep(ctx, v, s, before, e)
 }
 
 // keep writes the edited record and takes what the ring answers into memory; s.mu is held.
-func (k *sticky) keep(ctx context.Context, v *visit, s *session, st *state, e *edit) error {
+func (k *sticky) keep(ctx context.Context, v *visit, s *session, before *sessioncodec.Record, e *edit) error {
 	if k.h.async() {
-		k.remember(s, &state{id: st.id, record: e.mine, owned: true})
+		k.remember(s, newState(v.id, e.mine, true, false))
 		k.later(s)
 		return nil
 	}
 	var done atomic.Bool
-	saved, err := k.h.save(ctx, st.id, store.Write{
+	saved, err := k.h.save(ctx, v.id, store.Write{
 		Join: e.join, Copies: k.h.opts.Copies, Wait: k.wait(), Refill: true, Birth: v.born,
 		Done: func(saved store.Saved, err error) {
 			done.Store(err == nil && !saved.Short)
@@ -140,7 +134,7 @@ func (k *sticky) keep(ctx context.Context, v *visit, s *session, st *state, e *e
 	switch {
 	case errors.Is(err, store.ErrUnacknowledged) && !k.h.opts.Refuse && k.h.opts.Commit == BeforeReply:
 		k.h.opts.Metrics.Commits.WithLabelValues("isolated").Inc()
-		k.remember(s, &state{id: st.id, record: e.record(), owned: true})
+		k.remember(s, newState(v.id, e.record(), true, false))
 		k.later(s)
 		return nil
 	case err != nil:
@@ -148,7 +142,7 @@ func (k *sticky) keep(ctx context.Context, v *visit, s *session, st *state, e *e
 	case k.h.opts.Commit == All && saved.Short:
 		return store.ErrUnacknowledged
 	}
-	err = k.took(ctx, v, s, st, saved, e)
+	err = k.took(ctx, v, s, before, saved, e)
 	if done.Load() {
 		k.backed(s, e.record(), true) // the last copy may have come before memory had the record
 	}
@@ -156,8 +150,8 @@ func (k *sticky) keep(ctx context.Context, v *visit, s *session, st *state, e *e
 }
 
 // took joins the result of a write into memory and looks at what it means for the session.
-func (k *sticky) took(ctx context.Context, v *visit, s *session, st *state, saved store.Saved, e *edit) error {
-	record := sessioncodec.Join(st.record, saved.Record)
+func (k *sticky) took(ctx context.Context, v *visit, s *session, before *sessioncodec.Record, saved store.Saved, e *edit) error {
+	record := sessioncodec.Join(before, saved.Record)
 	switch {
 	case record.State == sessioncodec.Destroyed:
 		k.table.drop(s)
@@ -166,11 +160,10 @@ func (k *sticky) took(ctx context.Context, v *visit, s *session, st *state, save
 		k.table.drop(s)
 		return k.h.follow(ctx, v, record, e)
 	case record.Owner != k.h.owner(record.Owner.Epoch):
-		return k.handOver(ctx, v, s, st.id, saved.Node, record)
+		return k.handOver(ctx, v, s, v.id, saved.Node, record)
 	}
-	id := k.h.relabel(st.id, saved.Node)
-	v.id = id
-	k.remember(s, &state{id: id, record: record, owned: true, backed: !saved.Short})
+	v.id = k.h.relabel(v.id, saved.Node)
+	k.remember(s, newState(v.id, record, true, !saved.Short))
 	s.confirm()
 	s.touched.Store(time.Now().UnixMilli())
 	return nil
@@ -185,7 +178,7 @@ func (k *sticky) birth(ctx context.Context, v *visit, e *edit) error {
 	defer s.mu.Unlock()
 	s.accessed.Store(e.now)
 	v.born = true
-	err := k.keep(ctx, v, s, &state{id: v.id, record: e.mine, owned: true}, e)
+	err := k.keep(ctx, v, s, e.mine, e)
 	if err != nil {
 		k.table.drop(s)
 	}
@@ -208,7 +201,7 @@ func (k *sticky) hold(ctx context.Context, v *visit) (*sessioncodec.Record, func
 		return nil, release, err
 	}
 	v.id = st.id
-	return st.record, release, nil
+	return st.record(), release, nil
 }
 
 // discard drops s, whose mu is held, when it holds nothing. What memory knows stays while the ring cannot say more: it may be all that is
@@ -239,8 +232,8 @@ func (k *sticky) remember(s *session, st *state) { k.table.set(s, st) }
 // backed is told how a write ended whose first acknowledgement has been answered long ago.
 func (k *sticky) backed(s *session, record *sessioncodec.Record, ok bool) {
 	st := s.now.Load()
-	if st == nil || st.record.Digest() != record.Digest() {
+	if st == nil || st.backed == ok || st.record().Digest() != record.Digest() {
 		return // a later commit speaks for the session
 	}
-	s.now.CompareAndSwap(st, &state{id: st.id, record: st.record, owned: st.owned, backed: ok})
+	s.now.CompareAndSwap(st, st.with(ok))
 }

@@ -5,64 +5,15 @@ import (
 	"sync/atomic"
 
 	"github.com/pillion-proxy/pillion/internal/metrics"
-	"github.com/pillion-proxy/pillion/internal/ring"
-	"github.com/pillion-proxy/pillion/sessioncodec"
 )
 
 const (
 	tableShards = 64
-	// entryOverhead is what a session costs in memory beside its names and values, measured on 64-bit machines.
-	entryOverhead = 576
+	// entryOverhead is what a session costs in memory beside its packed record: session, state and its place in a shard's map. A test measures it.
+	entryOverhead = 256
 	// evictionSample is how many sessions are looked at to find an old one to evict: near enough to LRU without its list.
 	evictionSample = 16
 )
-
-// session is one visitor's session in the memory of its home. mu makes commits, takeovers and renewals follow each other; reads
-// take the newest state without it.
-type session struct {
-	random   [16]byte
-	mu       mutex
-	now      atomic.Pointer[state]
-	accessed atomic.Int64  // Unix milliseconds of the last request
-	touched  atomic.Int64  // Unix milliseconds of the last write to the ring
-	sure     atomic.Int64  // Unix nanoseconds when the ring last named this process as the owner
-	taking   atomic.Bool   // a takeover holds mu
-	promise  atomic.Uint32 // this process never serves the session at an epoch up to this one
-	dropped  bool          // no longer in the table; guarded by mu
-	size     int64         // as accounted in the table; guarded by mu
-}
-
-// mutex is held while the ring is asked. It is a channel, for who waits for it may be waiting for the network: in a bubble of
-// testing/synctest time goes on then, which it does not for a sync.Mutex.
-type mutex chan struct{}
-
-func newMutex() mutex   { return make(mutex, 1) }
-func (m mutex) Lock()   { m <- struct{}{} }
-func (m mutex) Unlock() { <-m }
-func (m mutex) TryLock() bool {
-	select {
-	case m <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-// state is what a session is between two changes; it is replaced, never changed.
-type state struct {
-	id     ring.ID
-	record *sessioncodec.Record
-	owned  bool // this process alone serves it from memory (K4)
-	backed bool // the ring has it on as many nodes as it should
-}
-
-// owns tells whether st may be served to a client that shows id: not when the cookie knows of a later takeover (K8).
-func (st *state) owns(id ring.ID) bool {
-	if st == nil || !st.owned || st.record.State != sessioncodec.Live {
-		return false
-	}
-	return !ring.EpochBefore(st.id.Epoch, id.Epoch) && (st.id.Epoch != id.Epoch || st.id.Route == id.Route)
-}
 
 // table holds the sessions of a sticky sidecar. Its bytes are bounded: at the limit sessions that the ring has are dropped, the
 // longest unused first; a later visit loads them again.
@@ -102,7 +53,7 @@ func (t *table) lock(random [16]byte) *session {
 	for {
 		s := t.enter(random)
 		s.mu.Lock()
-		if !s.dropped {
+		if !s.mu.gone {
 			return s
 		}
 		s.mu.Unlock()
@@ -118,7 +69,7 @@ func (t *table) enter(random [16]byte) *session {
 	defer sh.mu.Unlock()
 	s := sh.sessions[random]
 	if s == nil {
-		s = &session{random: random, mu: newMutex()}
+		s = &session{random: random}
 		sh.sessions[random] = s
 		t.m.InMemory.Inc()
 	}
@@ -127,27 +78,29 @@ func (t *table) enter(random [16]byte) *session {
 
 // set replaces the state of s, whose mu is held, and accounts for its size.
 func (t *table) set(s *session, st *state) {
-	size := int64(weight(st.record) + entryOverhead)
-	t.bytes.Add(size - s.size)
-	t.m.MemoryBytes.Set(float64(t.bytes.Load()))
-	s.size = size
-	s.now.Store(st)
+	t.m.MemoryBytes.Set(float64(t.bytes.Add(st.size() - s.now.Swap(st).size())))
+}
+
+// size is what st takes in memory, its session included.
+func (st *state) size() int64 {
+	if st == nil {
+		return 0
+	}
+	return int64(cap(st.packed) + entryOverhead)
 }
 
 // drop forgets s, whose mu is held; whoever waits for it finds it dropped and starts anew.
 func (t *table) drop(s *session) {
-	if s.dropped {
+	if s.mu.gone {
 		return
 	}
-	s.dropped = true
+	s.mu.gone = true
 	sh := t.shard(s.random)
 	sh.mu.Lock()
 	delete(sh.sessions, s.random)
 	sh.mu.Unlock()
-	s.now.Store(nil)
-	t.bytes.Add(-s.size)
 	t.m.InMemory.Dec()
-	t.m.MemoryBytes.Set(float64(t.bytes.Load()))
+	t.m.MemoryBytes.Set(float64(t.bytes.Add(-s.now.Swap(nil).size())))
 }
 
 // room evicts until another session fits, and tells whether it does.
@@ -168,7 +121,7 @@ func (t *table) evict(sh *shard) {
 		return
 	}
 	defer s.mu.Unlock()
-	if st := s.now.Load(); st != nil && st.backed && !s.dropped {
+	if st := s.now.Load(); st != nil && st.backed && !s.mu.gone {
 		t.drop(s)
 		t.m.Evicted.Inc()
 	}

@@ -43,7 +43,7 @@ type takeover struct {
 func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*state, error) {
 	s.taking.Store(true)
 	defer s.taking.Store(false)
-	t := takeover{k: k, s: s, shown: shown, known: recordOf(s.now.Load()), asked: map[string]bool{}}
+	t := takeover{k: k, s: s, shown: shown, known: s.now.Load().record(), asked: map[string]bool{}}
 	for range takeoverRounds {
 		found, err := k.h.opts.Store.Load(ctx, shown, store.Everywhere)
 		if err != nil {
@@ -63,7 +63,7 @@ func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*stat
 		}
 		k.h.clock.See(t.known)
 		if t.known.State != sessioncodec.Live || t.known.Expired(time.Now(), k.h.touch) {
-			return &state{id: shown, record: t.known}, nil
+			return newState(shown, t.known, false, false), nil
 		}
 		again, err := t.dispossess(ctx)
 		if err != nil {
@@ -163,7 +163,7 @@ func (t *takeover) claim(ctx context.Context) (*state, error) {
 	id := t.shown
 	id.Epoch = uint16(mine.Owner.Epoch)
 	id.Route = k.h.opts.Route
-	st := &state{id: k.h.relabel(id, saved.Node), record: record, owned: record.State == sessioncodec.Live, backed: !saved.Short}
+	st := newState(k.h.relabel(id, saved.Node), record, record.State == sessioncodec.Live, !saved.Short)
 	s.accessed.Store(max(s.accessed.Load(), record.Accessed))
 	s.confirm()
 	s.touched.Store(time.Now().UnixMilli())

@@ -42,9 +42,9 @@ func (k *sticky) backUp(ctx context.Context, s *session, everywhere bool) {
 		}
 		seen = found.Record
 	}
-	mine := *st.record
+	mine := st.record()
 	mine.Accessed = max(mine.Accessed, s.accessed.Load())
-	offer := sessioncodec.Join(&mine, seen)
+	offer := sessioncodec.Join(mine, seen)
 	saved, err := k.h.opts.Store.Save(ctx, st.id, store.Write{Copies: k.h.opts.Copies, Wait: store.Both, Refill: true,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			return sessioncodec.Join(offer, stored), nil
@@ -64,7 +64,7 @@ func (k *sticky) learnt(s *session, wrote *state, seen *sessioncodec.Record, sav
 	if st == nil || !st.owned {
 		return
 	}
-	record := sessioncodec.Join(st.record, seen)
+	record := sessioncodec.Join(st.record(), seen)
 	k.h.clock.See(record)
 	if record.State != sessioncodec.Live || record.Owner != k.h.owner(record.Owner.Epoch) {
 		// Destroyed, renewed or taken over elsewhere. The nodes have what this memory knew, and so shall the owner's memory (K4).
@@ -75,11 +75,12 @@ func (k *sticky) learnt(s *session, wrote *state, seen *sessioncodec.Record, sav
 		k.h.background.add(s.random, func(ctx context.Context) { k.give(ctx, st.id, record) })
 		return
 	}
-	backed := st.record == wrote.record && !saved.Short
-	k.remember(s, &state{id: k.h.relabel(st.id, saved.Node), record: record, owned: true, backed: backed})
+	unchanged := bytes.Equal(st.packed, wrote.packed)
+	backed := unchanged && !saved.Short
+	k.remember(s, newState(k.h.relabel(st.id, saved.Node), record, true, backed))
 	s.confirm()
 	s.touched.Store(time.Now().UnixMilli())
-	if !backed && st.record != wrote.record {
+	if !unchanged {
 		k.later(s)
 	}
 }
@@ -133,5 +134,5 @@ func (k *sticky) sweep(now time.Time, turn int) {
 
 // over tells whether memory has no more use for s: it expired, or was released long ago.
 func (k *sticky) over(s *session, st *state, now time.Time) bool {
-	return k.expired(s, st, now) || !st.owned && now.UnixMilli()-s.touched.Load() > keptFor.Milliseconds()
+	return s.expired(st, now, k.h.touch) || !st.owned && now.UnixMilli()-s.touched.Load() > keptFor.Milliseconds()
 }
