@@ -133,6 +133,8 @@ func (h *Handler) reply(err error) *head.Reply {
 		return head.Fail(502, head.SessionTooLarge, "the session would exceed session.max_size")
 	case errors.Is(err, errContract):
 		return head.Fail(502, head.ContractError, err.Error())
+	case errors.Is(err, store.ErrBusy):
+		return head.Fail(503, head.Overload, "too many requests wait for the session nodes")
 	case errors.Is(err, errOverload):
 		return head.Fail(503, head.Overload, "the memory for sessions is full")
 	case errors.Is(err, errFrozen):

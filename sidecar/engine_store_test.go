@@ -156,6 +156,7 @@ func TestM4FlippedBlobs(t *testing.T) {
 			for j, n := range f.nodes {
 				n.server.Poke(key, func([]byte) []byte { return bytes.Clone(blobs[j]) })
 			}
+			wait(time.Second) // an absence is believed that long
 		}
 		v.must(`{"a":"some data"}`)
 		if n := p.counted("blobs_rejected_total", "auth"); n == 0 {

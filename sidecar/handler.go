@@ -36,6 +36,7 @@ type Handler struct {
 	sealer     atomic.Pointer[Sealer]
 	hops       *hops
 	subjects   *subjects
+	absent     absences
 	pulses     *pulses
 	fences     fences
 	heart      heartbeat
@@ -166,6 +167,9 @@ func (h *Handler) serve(x *head.Exchange, v *visit) (head.To, *head.Reply) {
 
 // locate locks, then loads: what was loaded before the lock could be old.
 func (h *Handler) locate(ctx context.Context, v *visit, req *head.Head) error {
+	if h.absent.has(v.id) {
+		return nil
+	}
 	if err := h.lock(ctx, v, req); err != nil {
 		return err
 	}
@@ -177,10 +181,15 @@ func (h *Handler) locate(ctx context.Context, v *visit, req *head.Head) error {
 			return nil
 		}
 	}
-	if err == nil && v.loaded != nil && h.subjects.revoked(ctx, v.loaded) {
+	switch {
+	case err != nil:
+		return err
+	case v.loaded == nil:
+		h.absent.add(v.id)
+	case h.subjects.revoked(ctx, v.loaded):
 		h.evict(v)
 	}
-	return err
+	return nil
 }
 
 // evict ends a session whose subject was logged out everywhere; the request goes on without it.

@@ -132,7 +132,7 @@ func (k *sticky) keep(ctx context.Context, v *visit, s *session, before *session
 	})
 	e.end()
 	switch {
-	case errors.Is(err, store.ErrUnacknowledged) && !k.h.opts.Refuse && k.h.opts.Commit == BeforeReply:
+	case errors.Is(err, store.ErrIsolated) && !k.h.opts.Refuse && k.h.opts.Commit == BeforeReply:
 		k.h.opts.Metrics.Commits.WithLabelValues("isolated").Inc()
 		k.remember(s, newState(v.id, e.record(), true, false))
 		k.later(s)

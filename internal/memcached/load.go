@@ -2,6 +2,7 @@ package memcached
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -49,6 +50,9 @@ func (s *Store) load(ctx context.Context, l load, reach store.Reach) (store.Foun
 		return l.missed(ctx)
 	}
 	if silent := l.silent(); silent != nil && !slices.ContainsFunc(l.answers, answer.current) {
+		if l.busy() {
+			return store.Found{}, store.ErrBusy
+		}
 		return store.Found{}, &store.UnknownError{Node: silent.name}
 	}
 	found := l.found(l.answers)
@@ -56,6 +60,11 @@ func (s *Store) load(ctx context.Context, l load, reach store.Reach) (store.Foun
 		found.Silent = &store.UnknownError{Node: named.name, DownFor: named.downFor().Milliseconds()}
 	}
 	return found, nil
+}
+
+// busy tells whether a node was not even asked, because too many others ask it.
+func (l *load) busy() bool {
+	return slices.ContainsFunc(l.answers, func(a answer) bool { return errors.Is(a.err, store.ErrBusy) })
 }
 
 // silent is a node that may come back with a newer copy than any that was seen; one that refuses connections has no memory any more.
@@ -153,6 +162,9 @@ func (l *load) missed(ctx context.Context) (store.Found, error) {
 	}
 	if own || silent == 0 && len(l.answers) > 0 {
 		return found, nil
+	}
+	if l.busy() {
+		return store.Found{}, store.ErrBusy
 	}
 	unknown.DownFor = downFor.Milliseconds()
 	return store.Found{}, unknown

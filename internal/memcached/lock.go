@@ -3,6 +3,7 @@ package memcached
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"sync"
 	"time"
 
@@ -76,6 +77,9 @@ func (l *lock) take() (bool, error) {
 			if held, err = n.get(l.key); err == nil {
 				return held.hit && string(held.value) == l.token, nil
 			}
+		}
+		if errors.Is(err, store.ErrBusy) {
+			return false, err // another node would be another lock
 		}
 		l.nodes = l.nodes[1:]
 	}

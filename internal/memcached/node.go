@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/pillion-proxy/pillion/internal/store"
 )
 
 const (
@@ -26,7 +28,6 @@ const (
 
 var (
 	errDown    = errors.New("memcached: the node is down")
-	errBusy    = errors.New("memcached: too many operations in flight on the node")
 	errNewLife = errors.New("memcached: the node has a new life")
 	errNoKey   = errors.New("memcached: empty key")
 	errForeign = errors.New("memcached: the node answered for another key")
@@ -141,7 +142,7 @@ func (n *node) perform(l *life, op operation, key string, do func(*memcache.Clie
 func (n *node) attempt(l *life, op operation, do func(*memcache.Client) error) error {
 	up := !n.down.Load()
 	if !n.enter() {
-		return errBusy
+		return store.ErrBusy
 	}
 	defer n.leave()
 	if up && n.down.Load() {
@@ -180,6 +181,9 @@ func (n *node) enter() bool {
 		return false
 	}
 }
+
+// crowded tells whether an operation would have to wait for others now.
+func (n *node) crowded() bool { return len(n.slots) == cap(n.slots) }
 
 func (n *node) leave() { <-n.slots }
 

@@ -29,8 +29,9 @@ func (s *Store) SaveKey(ctx context.Context, key, first string, w store.Write) (
 	f := s.fleet.Load()
 	sv := &save{
 		Write: w, s: s, fleet: f, key: key,
-		order: f.inOrder(ring.WriteOrder(f.nodes, key, first)), changed: make(chan struct{}, 1),
+		order: f.inOrder(ring.WriteOrder(f.nodes, key, first)), changed: make(chan struct{}, 1), begun: time.Now(),
 	}
+	sv.until, _ = ctx.Deadline()
 	s.tasks.Go(sv.run)
 	return sv.wait(ctx)
 }
@@ -43,10 +44,13 @@ type save struct {
 	key     string
 	order   []*node // those that were up at the begin, in writing order
 	changed chan struct{}
+	begun   time.Time
+	until   time.Time // how long the caller waits for a first acknowledgement; zero: it has all the time
 
 	mu       sync.Mutex           // guards what follows
 	known    *sessioncodec.Record // join of everything seen and written
 	acks     []ack                // one for each node that acknowledged
+	slow     bool                 // a node that was offered a copy did not answer in time
 	settled  bool                 // the first node of the order acknowledged or failed
 	fatal    error                // ends the write at every node
 	finished bool
@@ -67,6 +71,9 @@ func (sv *save) run() {
 		sv.writeAll()
 	} else {
 		sv.writeCopies()
+		for sv.again() {
+			sv.writeCopies()
+		}
 	}
 	for round := 0; round < maxRounds && sv.stopped() == nil; round++ {
 		behind := sv.behind()
@@ -124,6 +131,33 @@ func (sv *save) writeCopies() {
 	})
 }
 
+// again tells whether to offer the copies once more: no node took one, one that is up was too slow for it, and the caller still waits.
+func (sv *save) again() bool {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	return len(sv.acks) == 0 && sv.fatal == nil && sv.slow && time.Now().Before(sv.until) &&
+		slices.ContainsFunc(sv.order, func(n *node) bool { return !n.down.Load() })
+}
+
+// probe asks the nodes for their canaries when none has taken a copy in time: the answers tell a slow ring from an isolated sidecar.
+func (sv *save) probe() {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if len(sv.acks) > 0 || sv.finished {
+		return
+	}
+	for _, n := range sv.order {
+		if !n.down.Load() {
+			sv.s.tasks.Go(func() { _ = n.look(opGet) })
+		}
+	}
+}
+
+// isolated tells whether no node has answered since the write began; asked when none took it.
+func (sv *save) isolated() bool {
+	return !slices.ContainsFunc(sv.fleet.members, func(n *node) bool { return n.seen.Load() > sv.begun.UnixNano() })
+}
+
 // each works on nodes at once, one of them in this goroutine.
 func (sv *save) each(nodes []*node, work func(*node)) {
 	if len(nodes) == 0 {
@@ -161,6 +195,7 @@ func (sv *save) wait(ctx context.Context) (store.Saved, error) {
 		case <-sv.changed:
 		case <-timer.C:
 			late = true
+			sv.probe()
 		case <-ctx.Done():
 			saved, err := sv.end()
 			if err != nil {
@@ -200,10 +235,14 @@ func (sv *save) result() (store.Saved, error) {
 	switch {
 	case sv.fatal != nil:
 		return saved, sv.fatal
-	case len(sv.acks) == 0:
-		return saved, store.ErrUnacknowledged
+	case len(sv.acks) > 0:
+		return saved, nil
+	case sv.isolated():
+		return saved, store.ErrIsolated
+	case slices.ContainsFunc(sv.order, (*node).crowded):
+		return saved, store.ErrBusy
 	}
-	return saved, nil
+	return saved, store.ErrUnacknowledged
 }
 
 // named is the node for the id: its own, or else the first of the order, of those that acknowledged.

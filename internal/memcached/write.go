@@ -39,6 +39,7 @@ func (sv *save) write(n *node, rewrite bool) bool {
 	}
 	sv.mu.Lock()
 	sv.settled = sv.settled || n == sv.order[0]
+	sv.slow = sv.slow || err != nil && resultOf(err) == timeout
 	sv.mu.Unlock()
 	sv.notify()
 	return err == nil
