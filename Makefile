@@ -8,10 +8,10 @@ PACKAGES     ?= ./...
 # The race detector links with a C compiler; without one the tests run without it.
 RACE := $(if $(shell command -v gcc || command -v clang || command -v cc),-race)
 
-.PHONY: help build deps test check lint bench fuzz torture
+.PHONY: help build deps test check lint bench bench-msm bench-check fuzz torture
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## ./pillion
 	go build -o pillion ./cmd/pillion
@@ -34,8 +34,16 @@ bin/golangci-lint-$(LINT_VERSION):
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	mv bin/golangci-lint $@
 
-bench: ## codec, memcached operations and CPU against nginx, in one table
+bench: ## the data path beside its peers, in one table; ten minutes. A first look: go run ./bench -quick
 	@go run ./bench
+
+bench-msm: ## what memcached-session-manager adds to a Tomcat, beside what a sidecar before it costs
+	@go run ./bench msm
+
+BENCH_MARGIN ?= 1
+
+bench-check: ## fails when the data path leaves its budget; BENCH_MARGIN=2 where other work runs
+	@go run ./bench -connections 64 -margin $(BENCH_MARGIN) check
 
 torture: ## real processes killed, frozen and emptied under load, in one table
 	@go run ./test/torture

@@ -2,17 +2,17 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
 	"github.com/pillion-proxy/pillion/sessioncodec"
 )
 
-// app is the server behind the proxies. It does as little as an app can, answers every GET with the same page of 1 KB, and counts what it
-// saw of sessions. /fill stores a session of 1 KB, /write changes one attribute of it.
-type app struct {
+// pageApp is the server behind the candidates, in the process of bench, which is in nobody's figures. It does as little as an app can, answers every
+// GET with the same page of 1 KB, and counts what it saw of sessions. /fill stores a session of 1 KB, /write changes one attribute of it.
+type pageApp struct {
 	listener net.Listener
 	fill     string // the patch that makes the session
 	requests atomic.Int64
@@ -26,24 +26,38 @@ const (
 	writePath = "/write"
 )
 
-var page = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 1024\r\n%s\r\n" + strings.Repeat("<p>page", 1024)[:1024]
+const pageHead = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 1024\r\n"
+
+var pageBody = strings.Repeat("<p>page", 1024)[:1024]
 
 // readAnswer is the answer without instructions, made once.
-var readAnswer = fmt.Appendf(nil, page, "")
+var readAnswer = []byte(pageHead + "\r\n" + pageBody)
 
-func newApp() (*app, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// newApp listens on network "tcp" or "unix"; a path is needed for the latter.
+func newApp(network, address string) (*pageApp, error) {
+	l, err := net.Listen(network, address)
 	if err != nil {
 		return nil, err
 	}
-	a := &app{listener: l, fill: string(sessioncodec.AppendObject(nil, session(1<<10)))}
+	a := &pageApp{listener: l, fill: string(sessioncodec.AppendObject(nil, session(1<<10)))}
 	go a.serve()
 	return a, nil
 }
 
-func (a *app) address() string { return a.listener.Addr().String() }
+// newLoopbackApp listens on a free port.
+func newLoopbackApp() (*pageApp, error) { return newApp("tcp", "127.0.0.1:0") }
 
-func (a *app) serve() {
+func (a *pageApp) address() string { return a.listener.Addr().String() }
+
+// upstream is the address as the setting of a sidecar.
+func (a *pageApp) upstream() string {
+	if a.listener.Addr().Network() == "unix" {
+		return "unix:" + a.address()
+	}
+	return "http://" + a.address()
+}
+
+func (a *pageApp) serve() {
 	for {
 		c, err := a.listener.Accept()
 		if err != nil {
@@ -54,9 +68,10 @@ func (a *app) serve() {
 }
 
 // converse answers the requests of one connection. They have no bodies.
-func (a *app) converse(c net.Conn) {
+func (a *pageApp) converse(c net.Conn) {
 	defer c.Close()
 	buf := make([]byte, 32<<10)
+	var answer []byte
 	for have := 0; ; {
 		end := bytes.Index(buf[:have], []byte("\r\n\r\n"))
 		if end < 0 {
@@ -67,7 +82,7 @@ func (a *app) converse(c net.Conn) {
 			have += n
 			continue
 		}
-		answer := a.answer(buf[:end])
+		answer = a.answer(answer[:0], buf[:end])
 		have = copy(buf, buf[end+4:have])
 		if _, err := c.Write(answer); err != nil {
 			return
@@ -75,7 +90,8 @@ func (a *app) converse(c net.Conn) {
 	}
 }
 
-func (a *app) answer(head []byte) []byte {
+// answer appends the answer to a request.
+func (a *pageApp) answer(to, head []byte) []byte {
 	n := a.requests.Add(1)
 	_, session, _ := bytes.Cut(head, []byte("\r\nPillion-Session: "))
 	session, _, _ = bytes.Cut(session, []byte("\r"))
@@ -85,17 +101,22 @@ func (a *app) answer(head []byte) []byte {
 	}
 	switch {
 	case bytes.HasPrefix(head, []byte("GET "+writePath)):
-		return fmt.Appendf(nil, page, fmt.Sprintf("Pillion-Patch: {\"n\":%d}\r\n", n))
+		to = append(append(to, pageHead...), `Pillion-Patch: {"n":`...)
+		to = append(strconv.AppendInt(to, n, 10), '}')
 	case bytes.HasPrefix(head, []byte("GET "+fillPath)):
-		return fmt.Appendf(nil, page, "Pillion-Patch: "+a.fill+"\r\n")
+		to = append(append(append(to, pageHead...), "Pillion-Patch: "...), a.fill...)
+	default:
+		return append(to, readAnswer...)
 	}
-	return readAnswer
+	return append(append(to, "\r\n\r\n"...), pageBody...)
 }
 
-// seen is what the app counted up to a moment.
+// seen is what an app counted up to a moment.
 type seen struct{ requests, sessions, bytes int64 }
 
-func (a *app) seen() seen { return seen{a.requests.Load(), a.sessions.Load(), a.bytes.Load()} }
+func (a *pageApp) counted() seen { return seen{a.requests.Load(), a.sessions.Load(), a.bytes.Load()} }
+
+func (a *pageApp) seen() (seen, error) { return a.counted(), nil }
 
 func (s seen) since(before seen) seen {
 	return seen{s.requests - before.requests, s.sessions - before.sessions, s.bytes - before.bytes}

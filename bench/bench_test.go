@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -39,8 +37,8 @@ func TestSpread(t *testing.T) {
 }
 
 func TestWindowTakesOffWhatAnIdleSidecarAsks(t *testing.T) {
-	busy := window{took: time.Second, gets: 2*operationRequests + 4, writes: 2 * operationRequests}
-	gets, writes := busy.over(window{took: 2 * time.Second, gets: 8})
+	busy := window{time.Second, operations{2*operationRequests + 4, 2 * operationRequests}}
+	gets, writes := busy.over(window{2 * time.Second, operations{gets: 8}})
 	if gets != 2 || writes != 2 {
 		t.Errorf("%v gets and %v writes, want 2 and 2", gets, writes)
 	}
@@ -48,13 +46,13 @@ func TestWindowTakesOffWhatAnIdleSidecarAsks(t *testing.T) {
 
 func TestTableIsMarkdown(t *testing.T) {
 	var out bytes.Buffer
-	tb := table{about: []string{"a machine"}}
-	tb.add("CPU", "1.0 us", "nginx 2.0 us", "0.50", "0.40 to 0.60")
+	tb := table{title: "CPU", columns: []string{"candidate", "us"}}
+	tb.add("nginx", "17.2")
 	if err := tb.print(&out); err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 5 || strings.Count(lines[4], "|") != columns+1 || len(lines[2]) != len(lines[4]) {
+	want := "\n### CPU\n\n| candidate | us   |\n| --------- | ---- |\n| nginx     | 17.2 |\n"
+	if out.String() != want {
 		t.Errorf("got\n%s", out.String())
 	}
 }
@@ -70,7 +68,7 @@ func TestSessionHasItsSize(t *testing.T) {
 
 // The app answers requests that came in one packet, and counts those with a session.
 func TestApp(t *testing.T) {
-	a, err := newApp()
+	a, err := newLoopbackApp()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +86,7 @@ func TestApp(t *testing.T) {
 	if err != nil || bytes.Count(resp, []byte("HTTP/1.1 200")) != 2 || !bytes.Contains(resp, []byte("\r\nPillion-Patch: {\"n\":2}\r\n")) {
 		t.Errorf("%v, got %q", err, resp)
 	}
-	if got, want := a.seen(), (seen{2, 1, 7}); got != want {
+	if got, want := a.counted(), (seen{2, 1, 7}); got != want {
 		t.Errorf("saw %v, want %v", got, want)
 	}
 }
@@ -120,12 +118,29 @@ func TestCPUOfAProcessTree(t *testing.T) {
 	}
 }
 
-func TestSessionsServed(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "# HELP x\npillion_requests_total{kind=\"anonymous\"} 3\npillion_requests_total{kind=\"session\"} 1.2e+06\n")
-	}))
-	defer server.Close()
-	if n, err := sessionsServed(server.Listener.Addr().String()); err != nil || n != 1_200_000 {
-		t.Errorf("%d, %v", n, err)
+func TestParseCounters(t *testing.T) {
+	c, err := parseCounters(strings.NewReader("# HELP x\npillion_requests_total{kind=\"anonymous\"} 3\npillion_requests_total{kind=\"session\"} 1.2e+06\n"))
+	if err != nil || c[sessionRequests] != 1_200_000 || c.of("pillion_requests_total") != 1_200_003 || c.of("pillion_requests") != 0 {
+		t.Errorf("%v, %v", c, err)
+	}
+}
+
+func TestSplitURL(t *testing.T) {
+	for _, row := range []struct{ url, base, path string }{
+		{"https://127.0.0.1:1/write", "https://127.0.0.1:1", "/write"},
+		{"http://127.0.0.1:1/", "http://127.0.0.1:1", "/"},
+		{"http://127.0.0.1:1", "http://127.0.0.1:1", "/"},
+	} {
+		if base, path := splitURL(row.url); base != row.base || path != row.path {
+			t.Errorf("%s: %s and %s", row.url, base, path)
+		}
+	}
+}
+
+// A ratio is taken within a round: the second round was disturbed for both.
+func TestRatio(t *testing.T) {
+	s := series{64, map[string][]turn{"a": {{cpu: 2}, {cpu: 20}, {cpu: 3}}, "b": {{cpu: 1}, {cpu: 10}, {cpu: 1}}}}
+	if got, want := s.ratio("a", "b", cpu), (spread{2, 2, 3}); got != want {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

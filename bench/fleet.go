@@ -2,130 +2,112 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 )
 
-// node is a real memcached.
-type node struct {
-	*process
-	address string
-}
-
-func (l *lab) startNode() (*node, error) {
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	_, port, _ := net.SplitHostPort(address)
-	args := []string{"-l", "127.0.0.1", "-p", port, "-U", "0", "-m", "64", "-t", "2"}
-	if os.Getuid() == 0 {
-		args = append(args, "-u", "root")
-	}
-	p, err := l.start("memcached", args...)
-	if err != nil {
-		return nil, err
-	}
-	return &node{p, address}, p.listens(address)
-}
-
-// stats are the counters of a node.
-func (n *node) stats() (map[string]int64, error) {
-	c, err := net.Dial("tcp", n.address)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
-	if _, err := fmt.Fprint(c, "stats\r\n"); err != nil {
-		return nil, err
-	}
-	stats := map[string]int64{}
-	lines := bufio.NewScanner(c)
-	for lines.Scan() && lines.Text() != "END" {
-		if fields := strings.Fields(lines.Text()); len(fields) == 3 {
-			stats[fields[1]], _ = strconv.ParseInt(fields[2], 10, 64) // some are no whole numbers, and not asked for
-		}
-	}
-	return stats, lines.Err()
-}
-
-// fleet is an app, a sidecar before it and two nodes.
+// fleet is an app, sidecars before it and two nodes.
 type fleet struct {
-	app     *app
-	sidecar *process
-	nodes   []*node
-	address string // of the sidecar
-	admin   string
+	app      *pageApp
+	nodes    []*node
+	sidecars []*server
 }
 
-// startFleet starts a sidecar with everything on and some settings more.
+// server is a running Pillion command: a sidecar or a front.
+type server struct {
+	*process
+	address, admin string
+	route          string // of a sidecar
+}
+
+// startFleet starts one sidecar before an app of its own.
 func (l *lab) startFleet(settings ...string) (*fleet, error) {
-	f := &fleet{}
-	var err error
-	if f.app, err = newApp(); err != nil {
+	app, err := newLoopbackApp()
+	if err != nil {
 		return nil, err
 	}
-	args := []string{
-		"sidecar", "--app=bench", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--upstream=http://" + f.app.address(),
-		"--session-insecure-cookie", "--keys=id=1,use=seal,file=" + l.key, "--ring-local-nodes=none", "--log-level=warn",
+	return l.startFleetBefore(app, []string{"a1"}, settings...)
+}
+
+// startFleetBefore starts a sidecar for each route, with everything on and some settings more.
+func (l *lab) startFleetBefore(app *pageApp, routes []string, settings ...string) (*fleet, error) {
+	f := &fleet{app: app}
+	var err error
+	if f.nodes, err = l.startNodes(); err != nil {
+		return nil, err
 	}
-	for _, name := range []string{"n1", "n2"} {
-		n, err := l.startNode()
+	for _, route := range routes {
+		s, err := l.startSidecar(app.upstream(), route, f.nodes, settings...)
 		if err != nil {
 			return nil, err
 		}
-		f.nodes = append(f.nodes, n)
-		args = append(args, "--ring-nodes="+name+"="+n.address)
+		f.sidecars = append(f.sidecars, s)
 	}
-	if f.sidecar, err = l.start(l.pillion, append(args, settings...)...); err != nil {
-		return nil, err
-	}
-	return f, f.announced()
+	return f, nil
 }
 
-// announced waits for the addresses that the sidecar prints.
-func (f *fleet) announced() error {
-	if err := f.sidecar.stdout.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return err
+// startSidecar gives nodes as long as msm does: the load takes every core, and a slow node is not what is measured.
+func (l *lab) startSidecar(upstream, route string, nodes []*node, settings ...string) (*server, error) {
+	args := []string{
+		"sidecar", "--app=bench", "--route=" + route, "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--upstream=" + upstream,
+		"--session-insecure-cookie", "--keys=id=1,use=seal,file=" + l.key, "--ring-local-nodes=none", "--limits-connections=20000",
+		"--ring-op-timeout=1s", "--commit-timeout=2s", "--log-level=warn",
 	}
-	for lines := bufio.NewScanner(f.sidecar.stdout); lines.Scan(); {
+	for i, n := range nodes {
+		args = append(args, fmt.Sprintf("--ring-nodes=n%d=%s", i+1, n.address))
+	}
+	s, err := l.startServer(append(args, settings...)...)
+	if err == nil {
+		s.route = route
+	}
+	return s, err
+}
+
+// startServer starts a Pillion command and waits for the addresses that it prints.
+func (l *lab) startServer(args ...string) (*server, error) {
+	p, err := l.start(l.pillion, args...)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.stdout.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	s := &server{process: p}
+	for lines := bufio.NewScanner(p.stdout); lines.Scan(); {
 		if address, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
-			f.address = address
+			s.address = address
 		}
 		if address, ok := strings.CutPrefix(lines.Text(), "admin on "); ok {
-			f.admin = address
-			return nil
+			s.admin = address
+			return s, nil
 		}
 	}
-	return fmt.Errorf("pillion sidecar did not start:\n%s", f.sidecar.lastWords())
+	return nil, fmt.Errorf("pillion %s did not start:\n%s", args[0], p.lastWords())
 }
 
 func (f *fleet) stop() {
-	f.sidecar.stop()
+	for _, s := range f.sidecars {
+		s.stop()
+	}
 	for _, n := range f.nodes {
 		n.stop()
 	}
 	f.app.listener.Close()
 }
 
-// newSessions lets n visitors come for the first time, and returns the cookies they got.
-func (f *fleet) newSessions(n int) ([]string, error) {
+// newSessions lets n visitors come to base for the first time, and returns the cookies they got.
+func newSessions(base string, n int) ([]string, error) {
 	cookies := make([]string, 0, n)
 	for range n {
-		cookie, err := f.visit(fillPath, "")
+		cookie, err := visit(base+fillPath, "")
 		if err != nil {
 			return nil, err
 		}
 		if cookie == "" {
-			return nil, errors.New("the sidecar gave no cookie to a new session")
+			return nil, fmt.Errorf("%s gave no cookie to a new session", base)
 		}
 		cookies = append(cookies, cookie)
 	}
@@ -133,15 +115,15 @@ func (f *fleet) newSessions(n int) ([]string, error) {
 }
 
 // visit makes one request, and returns the cookie that its answer sets.
-func (f *fleet) visit(path, cookie string) (string, error) {
-	req, err := http.NewRequest("GET", "http://"+f.address+path, nil)
+func visit(url, cookie string) (string, error) {
+	req, err := http.NewRequest("GET", url, nil)
 	if err != nil {
 		return "", err
 	}
 	if cookie != "" {
 		req.Header.Set("Cookie", cookie)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := visitor.Do(req)
 	if err != nil {
 		return "", err
 	}
@@ -150,24 +132,8 @@ func (f *fleet) visit(path, cookie string) (string, error) {
 		return "", err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("GET %s: %s: %s", path, resp.Status, resp.Header.Get("Proxy-Status"))
+		return "", fmt.Errorf("GET %s: %s: %s", url, resp.Status, resp.Header.Get("Proxy-Status"))
 	}
 	set, _, _ := strings.Cut(resp.Header.Get("Set-Cookie"), ";")
 	return set, nil
-}
-
-// sessionsServed is the sidecar's own count of requests with a session.
-func sessionsServed(admin string) (int64, error) {
-	resp, err := http.Get("http://" + admin + "/metrics")
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if count, ok := strings.CutPrefix(lines.Text(), `pillion_requests_total{kind="session"} `); ok {
-			n, err := strconv.ParseFloat(count, 64)
-			return int64(n), err
-		}
-	}
-	return 0, errors.New("the sidecar's metrics do not count requests with a session")
 }

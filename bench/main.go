@@ -1,16 +1,16 @@
-// Bench measures what a sidecar costs and prints one table: `make bench`, or `go run ./bench`. It needs Linux, memcached, nginx and wrk.
+// Bench measures what a sidecar costs beside what else one could use. It needs Linux, memcached, nginx and wrk, and the peers.
 //
-// Three things are measured, each against something that a reader knows:
+//	go run ./bench          `make bench`: the data path against its peers, memory, codec, memcached operations
+//	go run ./bench msm      `make bench-msm`: what memcached-session-manager adds to a Tomcat, beside what a sidecar before it costs
+//	go run ./bench check    `make bench-check`: fails when a figure leaves its budget (budget.go)
 //
-//   - the codec, in this process, against encoding/json with the same session (codec.go)
-//   - memcached operations of a request, counted at real memcached servers by their own statistics (operations.go)
-//   - CPU time of a request: user and system time of the whole process tree, as the kernel accounts it, divided by the requests that
-//     the app answered. nginx, as a plain proxy without sessions, is 1.00 (load.go)
+// Candidates stand one at a time between wrk and an app (peers.go, stage.go). CPU time of a request is user and system time of the whole
+// process tree of the candidate, as the kernel accounts it, over the requests that the app answered; wrk, the app and memcached are not in
+// it. Load runs in rounds, the candidates one after the other in alternating order, so that a disturbance of the machine hits all of them; a
+// ratio is taken within a round, and the tables have the median of the rounds and their range.
 //
-// Sidecars run with everything on: a key, before_reply, two copies, metrics. Load runs in rounds, the candidates one after the other in
-// alternating order, so that a disturbance of the machine hits all of them; a ratio is taken within a round, and the table has the
-// median of the rounds and their range. The app tells how many requests carried a session, and a round in which one is missing, or in
-// which any request failed, is an error and no figure.
+// Sidecars run with everything on: a key, before_reply, two copies, metrics. That it was on is not believed but counted, in each round, by
+// the app, the sidecars and memcached (candidate.go); a round in which one session was missing, or any request failed, is an error and no figure.
 //
 // Times are those of one machine. Ratios may be compared, with care below 15 %: that much is noise where cores are shared.
 package main
@@ -21,22 +21,52 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
+// options say how to measure.
+type options struct {
+	rounds      int
+	turn        time.Duration
+	connections []int
+	idle        int
+	without     []string
+	profiles    string // directory for CPU profiles, "" for none
+	margin      float64
+}
+
+// quick makes a first look of it: figures to correct mistakes by, not to quote.
+func (o *options) quick() {
+	o.rounds, o.turn, o.connections, o.idle = 3, time.Second, o.connections[:1], 2000
+}
+
 func main() {
-	var o load
+	o := options{connections: []int{64, 4}}
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each candidate gets its turn under load")
-	flag.DurationVar(&o.each, "turn", 3*time.Second, "how long a turn takes, whole seconds")
-	flag.StringVar(&o.profiles, "profile", "", "`directory` that gets CPU profiles of the sidecars")
+	flag.DurationVar(&o.turn, "turn", 2*time.Second, "how long a turn takes, whole seconds")
+	flag.Func("connections", "numbers of connections, one after the other (default 64,4)", func(text string) (err error) {
+		o.connections, err = numbers(text)
+		return err
+	})
+	flag.IntVar(&o.idle, "idle", 10000, "connections that wait while memory is read")
+	flag.Func("without", "`programs` to leave out: haproxy, envoy, lua", func(text string) error {
+		o.without = append(o.without, strings.Split(text, ",")...)
+		return nil
+	})
+	flag.StringVar(&o.profiles, "profile", "", "`directory` that gets CPU profiles of Pillion's processes")
+	flag.Float64Var(&o.margin, "margin", 1, "check: how often the limit of a timed figure may be measured; more than 1 where other work runs")
+	quick := flag.Bool("quick", false, "3 rounds of a second with 64 connections, 2000 that wait")
 	flag.Parse()
+	if *quick {
+		o.quick()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, o)
+	err := run(ctx, o, flag.Args())
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -44,77 +74,39 @@ func main() {
 	}
 }
 
-// run makes every measurement and prints the table at last, or nothing of it.
-func run(ctx context.Context, o load) error {
-	if err := installed("memcached", "nginx", "wrk"); err != nil {
+func numbers(text string) (all []int, err error) {
+	for word := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is no number of connections", word)
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+func run(ctx context.Context, o options, words []string) error {
+	measure, programs := o.peers, []string{"memcached", "nginx", "wrk", "haproxy", "envoy", "lua"}
+	switch {
+	case len(words) == 0:
+	case len(words) == 1 && words[0] == "check":
+		measure, programs = o.check, []string{"memcached", "nginx", "wrk", "lua"}
+	case len(words) == 1 && words[0] == "msm":
+		measure, programs = o.msm, []string{"memcached", "wrk", "java", "javac", "mvn"}
+	default:
+		return fmt.Errorf("%q: bench takes nothing, msm or check, behind the flags", strings.Join(words, " "))
+	}
+	programs = slices.DeleteFunc(programs, func(program string) bool { return slices.Contains(o.without, program) })
+	if err := installed(programs...); err != nil {
 		return err
+	}
+	for _, line := range machine(ctx, programs) {
+		fmt.Println("    " + line)
 	}
 	l, err := newLab(ctx)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	var t table
-	t.about = machine(ctx)
-	for _, part := range []func(*lab, *table) error{measureCodec, measureOperations, o.measure} {
-		if err := part(l, &t); err != nil {
-			return errors.Join(err, ctx.Err())
-		}
-	}
-	return t.print(os.Stdout)
+	return errors.Join(measure(l), ctx.Err())
 }
-
-// installed tells what to install when a program is missing. Debian keeps servers where not every user looks.
-func installed(programs ...string) error {
-	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
-		return err
-	}
-	var missing []string
-	for _, program := range programs {
-		if _, err := exec.LookPath(program); err != nil {
-			missing = append(missing, program)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%s not found: on Debian and Ubuntu, sudo apt-get install %[1]s", strings.Join(missing, " "))
-}
-
-// lab is where things are measured: a directory, the program, and the processes that run.
-type lab struct {
-	ctx       context.Context
-	dir       string
-	pillion   string
-	key       string // file of the key that seals
-	processes []*process
-}
-
-func newLab(ctx context.Context) (*lab, error) {
-	dir, err := os.MkdirTemp("", "pillion-bench-")
-	if err != nil {
-		return nil, err
-	}
-	l := &lab{ctx: ctx, dir: dir, pillion: filepath.Join(dir, "pillion"), key: filepath.Join(dir, "key")}
-	progress("building pillion")
-	build := exec.CommandContext(ctx, "go", "build", "-o", l.pillion, "github.com/pillion-proxy/pillion/cmd/pillion")
-	if out, err := build.CombinedOutput(); err != nil {
-		l.close()
-		return nil, fmt.Errorf("build pillion: %w\n%s", err, out)
-	}
-	if out, err := exec.CommandContext(ctx, l.pillion, "config", "key", l.key).CombinedOutput(); err != nil {
-		l.close()
-		return nil, fmt.Errorf("make a key: %w\n%s", err, out)
-	}
-	return l, nil
-}
-
-// close ends everything that was started, the last first.
-func (l *lab) close() {
-	for i := len(l.processes) - 1; i >= 0; i-- {
-		l.processes[i].stop()
-	}
-	os.RemoveAll(l.dir)
-}
-
-func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }

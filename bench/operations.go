@@ -12,7 +12,9 @@ const (
 
 // measureOperations counts what memcached is asked for one request. The sidecar also polls each node's canary, on its own time: an idle
 // window tells how often, and that is taken off.
-func measureOperations(l *lab, t *table) error {
+func measureOperations(l *lab) (table, map[string]float64, error) {
+	t := table{title: "memcached operations of a request", columns: []string{"sidecar", "get", "write", "sum", "detail"}}
+	sums := map[string]float64{}
 	for _, mode := range []struct {
 		name     string
 		settings []string
@@ -24,27 +26,28 @@ func measureOperations(l *lab, t *table) error {
 		progress("memcached operations, %s", mode.name)
 		f, err := l.startFleet(mode.settings...)
 		if err != nil {
-			return err
+			return t, nil, err
 		}
-		err = f.measureOperations(t, mode.name)
+		err = f.measureOperations(&t, sums, mode.name)
 		f.stop()
 		if err != nil {
-			return fmt.Errorf("memcached operations, %s: %w", mode.name, err)
+			return t, nil, fmt.Errorf("memcached operations, %s: %w", mode.name, err)
 		}
 	}
-	return nil
+	return t, sums, nil
 }
 
-func (f *fleet) measureOperations(t *table, mode string) error {
-	cookies, err := f.newSessions(1)
+func (f *fleet) measureOperations(t *table, sums map[string]float64, mode string) error {
+	base := "http://" + f.sidecars[0].address
+	cookies, err := newSessions(base, 1)
 	if err != nil {
 		return err
 	}
 	for _, c := range []struct{ name, path string }{{"read", readPath}, {"write", writePath}} {
-		before := f.app.seen()
+		before := f.app.counted()
 		busy, err := f.during(func() error {
 			for range operationRequests {
-				if _, err := f.visit(c.path, cookies[0]); err != nil {
+				if _, err := visit(base+c.path, cookies[0]); err != nil {
 					return err
 				}
 			}
@@ -53,7 +56,7 @@ func (f *fleet) measureOperations(t *table, mode string) error {
 		if err != nil {
 			return err
 		}
-		if saw := f.app.seen().since(before); saw.sessions != operationRequests {
+		if saw := f.app.counted().since(before); saw.sessions != operationRequests {
 			return fmt.Errorf("%d of %d requests had a session", saw.sessions, operationRequests)
 		}
 		idle, err := f.during(func() error { time.Sleep(idleWindow); return nil })
@@ -61,21 +64,23 @@ func (f *fleet) measureOperations(t *table, mode string) error {
 			return err
 		}
 		gets, writes := busy.over(idle)
-		t.add(fmt.Sprintf("memcached operations, %s, %s", mode, c.name), fmt.Sprintf("%.2f per request", gets+writes), "", "",
-			fmt.Sprintf("%.2f get, %.2f write; %d requests, polls of %.0f/s taken off", gets, writes, operationRequests, idle.rate()))
+		name := mode + ", " + c.name
+		sums[name] = gets + writes
+		t.add(name, fmt.Sprintf("%.2f", gets), fmt.Sprintf("%.2f", writes), fmt.Sprintf("%.2f", gets+writes),
+			fmt.Sprintf("%d requests, polls of %.0f/s taken off", operationRequests, idle.rate()))
 	}
 	return nil
 }
 
 // window is what all nodes of a fleet were asked in some time.
 type window struct {
-	took         time.Duration
-	gets, writes int64
+	took time.Duration
+	operations
 }
 
 // during counts while work is done.
 func (f *fleet) during(work func() error) (window, error) {
-	gets, writes, err := f.asked()
+	before, err := asked(f.nodes)
 	if err != nil {
 		return window{}, err
 	}
@@ -83,24 +88,9 @@ func (f *fleet) during(work func() error) (window, error) {
 	if err := work(); err != nil {
 		return window{}, err
 	}
-	w := window{took: time.Since(start)}
-	w.gets, w.writes, err = f.asked()
-	w.gets -= gets
-	w.writes -= writes
-	return w, err
-}
-
-// asked sums the nodes' counters: cmd_get has get and gets, cmd_set has set, add and cas, whether they succeeded or not.
-func (f *fleet) asked() (gets, writes int64, err error) {
-	for _, n := range f.nodes {
-		stats, err := n.stats()
-		if err != nil {
-			return 0, 0, err
-		}
-		gets += stats["cmd_get"]
-		writes += stats["cmd_set"] + stats["cmd_touch"]
-	}
-	return gets, writes, nil
+	took := time.Since(start)
+	after, err := asked(f.nodes)
+	return window{took, after.since(before)}, err
 }
 
 // over returns the operations of one request, without what an idle sidecar asks in the same time.

@@ -62,6 +62,9 @@ func (p *process) stop() {
 
 // lastWords ends the process, and returns the end of its log, to tell why something failed.
 func (p *process) lastWords() string {
+	if p == nil {
+		return ""
+	}
 	p.stop()
 	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
 	return strings.Join(lines[max(0, len(lines)-5):], "\n")
@@ -94,36 +97,61 @@ func freeAddress() (string, error) {
 // tick is the unit of CPU time in /proc: USER_HZ is 100 on every Linux that Go runs on.
 const tick = 10 * time.Millisecond
 
+// micros is cpu in microseconds, none for no process.
+func (p *process) micros() (float64, error) {
+	if p == nil {
+		return 0, nil
+	}
+	used, err := p.cpu()
+	return float64(used.Microseconds()), err
+}
+
 // cpu is the user and system time that the process, its descendants and their ended children have used so far.
 func (p *process) cpu() (time.Duration, error) {
-	entries, err := os.ReadDir("/proc")
+	tree, err := p.tree()
 	if err != nil {
 		return 0, err
 	}
-	used, parent := map[int]time.Duration{}, map[int]int{}
+	var sum time.Duration
+	for _, pid := range tree {
+		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
+			_, used := parseStat(string(text))
+			sum += used
+		}
+	}
+	return sum, nil
+}
+
+// tree lists the process and its descendants.
+func (p *process) tree() ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	parent := map[int]int{}
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
 		if err != nil {
 			continue
 		}
 		if text, err := os.ReadFile("/proc/" + entry.Name() + "/stat"); err == nil {
-			parent[pid], used[pid] = parseStat(string(text))
+			parent[pid], _ = parseStat(string(text))
 		}
 	}
 	root := p.cmd.Process.Pid
-	if _, alive := used[root]; !alive {
-		return 0, errors.New(p.cmd.Path + " is gone")
+	if _, alive := parent[root]; !alive {
+		return nil, errors.New(p.cmd.Path + " is gone")
 	}
-	var sum time.Duration
-	for pid := range used {
+	var tree []int
+	for pid := range parent {
 		for ancestor := pid; ancestor > 1; ancestor = parent[ancestor] {
 			if ancestor == root {
-				sum += used[pid]
+				tree = append(tree, pid)
 				break
 			}
 		}
 	}
-	return sum, nil
+	return tree, nil
 }
 
 // parseStat reads the parent and the CPU times of /proc/PID/stat, proc_pid_stat(5): fields 4, and 14 to 17. The name, field 2, may hold

@@ -10,22 +10,26 @@ import (
 	"time"
 )
 
-// profile keeps CPU profiles of the sidecars under load in dir, for go tool pprof. The turns are further ones: a profiler in the process
-// would be measured too.
-func (l *lab) profile(candidates []*proxy, dir string, each time.Duration) error {
+// profile keeps CPU profiles of the Pillion processes under load in dir, for go tool pprof. The turns are further ones: a profiler in the
+// process would be measured too.
+func (l *lab) profile(candidates []*candidate, dir string, connections int, each time.Duration) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, p := range candidates {
-		path := filepath.Join(dir, strings.ReplaceAll(p.name, " ", "-")+".pprof")
+	for _, c := range candidates {
+		s := c.pillion()
+		if s == nil {
+			continue
+		}
+		path := filepath.Join(dir, strings.NewReplacer(" ", "-", ",", "").Replace(strings.TrimPrefix(c.name, "Pillion "))+".pprof")
 		progress("profile: %s", path)
 		fetched := make(chan error, 1)
-		go func() { fetched <- fetchProfile(p.admin, path, each) }()
-		if _, err := l.drive(p, each+time.Second); err != nil {
+		go func() { fetched <- fetchProfile(s.admin, path, each) }()
+		if _, err := l.drive(c, connections, each+time.Second); err != nil {
 			return err
 		}
 		if err := <-fetched; err != nil {
-			return fmt.Errorf("profile of %s: %w", p.name, err)
+			return fmt.Errorf("profile of %s: %w", c.name, err)
 		}
 	}
 	return nil

@@ -10,19 +10,16 @@ import (
 
 // table is what bench prints: Markdown that reads as text.
 type table struct {
-	about []string
-	rows  [][columns]string
+	title   string
+	columns []string
+	rows    [][]string
 }
 
-const columns = 5
-
-func (t *table) add(measured, pillion, against, ratio, detail string) {
-	t.rows = append(t.rows, [columns]string{measured, pillion, against, ratio, detail})
-}
+func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
 func (t *table) print(w io.Writer) error {
-	rows := append([][columns]string{{"measured", "Pillion", "compared with", "ratio", "range, detail"}, {}}, t.rows...)
-	var widths [columns]int
+	rows := append([][]string{t.columns, make([]string, len(t.columns))}, t.rows...)
+	widths := make([]int, len(t.columns))
 	for _, row := range rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
@@ -32,10 +29,7 @@ func (t *table) print(w io.Writer) error {
 		rows[1][i] = strings.Repeat("-", width)
 	}
 	var b strings.Builder
-	for _, line := range t.about {
-		b.WriteString(line + "\n")
-	}
-	b.WriteString("\n")
+	fmt.Fprintf(&b, "\n### %s\n\n", t.title)
 	for _, row := range rows {
 		for i, cell := range row {
 			b.WriteString("| " + cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+1))
@@ -52,8 +46,13 @@ type spread struct{ low, median, high float64 }
 func spreadOf(figures []float64) spread {
 	sorted := slices.Sorted(slices.Values(figures))
 	n := len(sorted)
+	if n == 0 {
+		return spread{}
+	}
 	return spread{sorted[0], (sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[n-1]}
 }
 
-func (s spread) ratio() string { return fmt.Sprintf("%.2f", s.median) }
-func (s spread) width() string { return fmt.Sprintf("%.2f to %.2f", s.low, s.high) }
+// String is the median with the range behind it.
+func (s spread) String() string {
+	return fmt.Sprintf("%.2f (%.2f to %.2f)", s.median, s.low, s.high)
+}

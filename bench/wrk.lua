@@ -20,6 +20,6 @@ end
 
 function done(summary, latency)
 	local e = summary.errors
-	io.write(string.format("done %d %d %d %d %d\n", summary.requests, summary.duration,
-		latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
+	io.write(string.format("done %d %d %d %d %d %d\n", summary.requests, summary.duration,
+		latency:percentile(50), latency:percentile(99), latency:percentile(99.9), e.connect + e.read + e.write + e.status + e.timeout))
 end
