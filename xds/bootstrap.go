@@ -46,7 +46,7 @@ func (b Bootstrap) JSON() ([]byte, error) {
 		api = core.ApiConfigSource_DELTA_GRPC
 	}
 	built := &bootstrap.Bootstrap{
-		Node:  &core.Node{Id: b.ID, Cluster: "pillion-front"},
+		Node:  &core.Node{Id: b.ID, Cluster: frontCluster},
 		Admin: &bootstrap.Admin{Address: admin},
 		DynamicResources: &bootstrap.Bootstrap_DynamicResources{
 			LdsConfig: overADS(), CdsConfig: overADS(),

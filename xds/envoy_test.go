@@ -111,6 +111,9 @@ func (s *site) gzip(t *testing.T) {
 	if answer.Header.Get("Content-Encoding") != "gzip" || !strings.Contains(answer.Header.Get("Vary"), "Accept-Encoding") {
 		t.Fatalf("header %v", answer.Header)
 	}
+	if tag := answer.Header.Get("ETag"); tag != `W/"big"` { // the same page, not the same bytes
+		t.Errorf("ETag %s", tag)
+	}
 	plain, err := gzip.NewReader(answer.Body)
 	if err != nil {
 		t.Fatal(err)

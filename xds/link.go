@@ -2,6 +2,7 @@ package xds
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -91,7 +92,7 @@ func (l *link) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var local atomic.Value
-	conn, err := grpc.NewClient("passthrough:///"+l.target, append(l.dialOptions(), grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := grpc.NewClient("passthrough:///"+l.target, append(dialOptions(l.client.opts.TLS), grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 		conn, err := (&net.Dialer{Timeout: maxBackoff}).DialContext(ctx, "tcp", address)
 		if err == nil {
 			local.Store(conn.LocalAddr())
@@ -201,11 +202,11 @@ func streamError(stream discovery.AggregatedDiscoveryService_DeltaAggregatedReso
 	return err
 }
 
-// dialOptions find a control plane that is gone within 13 s; a connection that fails is this link's to try again, not grpc's.
-func (l *link) dialOptions() []grpc.DialOption {
+// dialOptions find a control plane that is gone within 13 s; a connection that fails is the caller's to try again, not grpc's.
+func dialOptions(config *tls.Config) []grpc.DialOption {
 	secure := insecure.NewCredentials()
-	if l.client.opts.TLS != nil {
-		secure = credentials.NewTLS(l.client.opts.TLS.Clone())
+	if config != nil {
+		secure = credentials.NewTLS(config.Clone())
 	}
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(secure),

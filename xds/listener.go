@@ -115,9 +115,13 @@ func connectionManager() (*hcm.HttpConnectionManager, error) {
 	return manager, p.err
 }
 
-// compression leaves alone what the app has encoded.
+// compression leaves alone what the app has encoded. It makes a strong ETag weak, where Envoy by itself would drop it: then a client can still
+// ask whether its page is the newest.
 func compression(library *anypb.Any) *compressor.Compressor {
-	return &compressor.Compressor{CompressorLibrary: &core.TypedExtensionConfig{Name: "gzip", TypedConfig: library}}
+	return &compressor.Compressor{
+		CompressorLibrary:       &core.TypedExtensionConfig{Name: "gzip", TypedConfig: library},
+		ResponseDirectionConfig: &compressor.Compressor_ResponseDirectionConfig{WeakenEtagOnCompress: true},
+	}
 }
 
 // accessLog has no query and no cookie: both carry secrets.

@@ -182,6 +182,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case "/big":
 		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("ETag", `"big"`)
 		_, _ = w.Write(bytes.Repeat([]byte("abcdefgh"), 1300))
 		return
 	case "/ws":

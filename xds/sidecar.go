@@ -12,8 +12,11 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// sidecarCluster is the node cluster by which a stream says that it is a sidecar's.
-const sidecarCluster = "pillion-sidecar"
+// The node cluster by which a stream says what it is. Every other one is taken for a front's.
+const (
+	sidecarCluster = "pillion-sidecar"
+	frontCluster   = "pillion-front"
+)
 
 // Sidecar is what a sidecar says about itself.
 type Sidecar struct {
