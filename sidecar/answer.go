@@ -41,10 +41,12 @@ func (h *Handler) cookieFor(v *visit, in *instructions) string {
 // restrain settles the answer's cache directives. An answer that the app called public keeps that, and a relocation's cookie waits for the
 // next answer; the cookies of birth, renewal and destruction cannot wait, so the answer becomes private.
 func (h *Handler) restrain(v *visit, in *instructions, resp *head.Head, cookie string) string {
+	if !resp.Fields.Has("Cache-Control") {
+		resp.Fields.Add("Cache-Control", "private, no-cache")
+		return cookie
+	}
 	control := strings.ToLower(strings.Join(resp.Fields.Values("Cache-Control"), ","))
 	switch {
-	case control == "":
-		resp.Fields.Add("Cache-Control", "private, no-cache")
 	case cookie == "" || !strings.Contains(control, "public") && !strings.Contains(control, "s-maxage"):
 	case in.destroy || v.born:
 		resp.Fields.Set("Cache-Control", "private, no-store")
@@ -57,8 +59,11 @@ func (h *Handler) restrain(v *visit, in *instructions, resp *head.Head, cookie s
 
 // varyByCookie merges Cookie into Vary.
 func varyByCookie(fields *head.Fields) {
-	for _, line := range fields.Values("Vary") {
-		for name := range strings.SplitSeq(line, ",") {
+	for _, line := range *fields {
+		if !strings.EqualFold(line.Name, "Vary") {
+			continue
+		}
+		for name := range strings.SplitSeq(line.Value, ",") {
 			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Cookie") {
 				return
 			}

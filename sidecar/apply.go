@@ -89,7 +89,8 @@ func (h *Handler) meet(v *visit, r *sessioncodec.Record, now time.Time) {
 	case r.Expired(now, h.touch):
 		h.count("expired")
 	default:
-		v.loaded, v.accessed, v.frozen = r, now.UnixMilli(), r.State == sessioncodec.Superseded
+		v.accessed, v.frozen = now.UnixMilli(), r.State == sessioncodec.Superseded
+		h.spell(v, r, func() *sessioncodec.Record { return r })
 	}
 }
 

@@ -56,7 +56,7 @@ func benched(b testing.TB, sticky bool) *Handler {
 		Store: &free{}, Keys: keys, Space: "shop", Route: "web1-8080", Incarnation: 1, Sticky: sticky,
 		Cookie: Cookie{Name: "__Host-psid", SameSite: "Lax"}, Idle: 30 * time.Minute, Lifetime: 24 * time.Hour,
 		MaxSize: 64 << 10, InlineMax: 4 << 10, MaxPatch: 64 << 10, CommitTimeout: time.Second, Copies: 2,
-		MemoryLimit: 1 << 40, Random: rand.Reader, Metrics: metrics.New(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+		MemoryLimit: 1 << 40, HeaderCache: 64 << 20, Random: rand.Reader, Metrics: metrics.New(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/head"
-	"github.com/pillion-proxy/pillion/internal/metrics"
 	"github.com/pillion-proxy/pillion/internal/ring"
 )
 
@@ -22,36 +21,82 @@ type Cookie struct {
 	MaxAge      time.Duration // 0: a session cookie
 }
 
+// candidates are the values of the cookies of our name, in order: the first few, and how many there are.
+type candidates struct {
+	values [maxCandidates]string
+	n      int
+}
+
+func (c *candidates) add(value string) {
+	if c.n < len(c.values) {
+		c.values[c.n] = value
+	}
+	c.n++
+}
+
+func (c *candidates) all() []string { return c.values[:min(c.n, len(c.values))] }
+
 // take removes every cookie of our name from the Cookie fields and returns their values (C11: the app never sees it). Names
 // compare byte for byte; what only equals ours after decoding or trimming is removed and not used (C10).
-func (c Cookie) take(fields *head.Fields) []string {
-	var values []string
+func (c Cookie) take(fields *head.Fields) (found candidates) {
+	empty := false
 	for i := range *fields {
-		line := &(*fields)[i]
-		if !strings.EqualFold(line.Name, "Cookie") || !c.mentioned(line.Value) {
-			continue
+		if line := &(*fields)[i]; strings.EqualFold(line.Name, "Cookie") && c.mentioned(line.Value) {
+			line.Value = c.without(line.Value, &found)
+			empty = empty || line.Value == ""
 		}
-		var kept []string
-		for pair := range strings.SplitSeq(line.Value, ";") {
-			pair = strings.Trim(pair, " \t")
-			name, value, found := strings.Cut(pair, "=")
-			switch {
-			case found && name == c.Name:
-				values = append(values, value)
-			case c.resembles(name, value, found):
-			case pair != "":
-				kept = append(kept, pair)
-			}
-		}
-		line.Value = strings.Join(kept, "; ")
 	}
-	dropEmptyCookies(fields)
-	return values
+	if empty {
+		dropEmptyCookies(fields)
+	}
+	return found
+}
+
+// without takes our cookies out of one line. What stays is a part of it, or has to be put together.
+func (c Cookie) without(line string, found *candidates) (kept string) {
+	from, removed := 0, false // of what is kept in one piece
+	for start := 0; start <= len(line); {
+		end := strings.IndexByte(line[start:], ';')
+		if end < 0 {
+			end = len(line)
+		} else {
+			end += start
+		}
+		pair := strings.Trim(line[start:end], " \t")
+		name, value, ok := strings.Cut(pair, "=")
+		ours := ok && name == c.Name
+		if ours {
+			found.add(value)
+		}
+		switch {
+		case ours, pair == "", c.resembles(name, value, ok):
+			removed = true
+		case kept == "":
+			from = end - len(strings.TrimLeft(line[start:end], " \t"))
+			kept, removed = strings.TrimRight(line[from:end], " \t"), false
+		case !removed:
+			kept = strings.TrimRight(line[from:end], " \t")
+		default:
+			kept += "; " + pair
+			removed = true // from here on it is in pieces
+		}
+		start = end + 1
+	}
+	return kept
 }
 
 func (c Cookie) mentioned(line string) bool {
-	return strings.Contains(line, c.Name) || strings.Contains(line, "%") || strings.Contains(line, "=_") ||
-		strings.Contains(strings.ToLower(line), strings.ToLower(c.Name))
+	return strings.Contains(line, c.Name) || strings.Contains(line, "%") || strings.Contains(line, "=_") || containsFold(line, c.Name)
+}
+
+// containsFold tells whether s holds an ASCII text in any case.
+func containsFold(s, text string) bool {
+	for ; len(s) >= len(text); s = s[1:] {
+		if s[0]|0x20 == text[0]|0x20 && strings.EqualFold(s[:len(text)], text) {
+			return true
+		}
+	}
+	return false
 }
 
 // resembles finds names that a decoding app could take for ours: percent-encoded, quoted, padded, other case, or no name at all.
@@ -93,27 +138,30 @@ func dropEmptyCookies(fields *head.Fields) {
 	*fields = kept
 }
 
-// readID returns the first value that is an id of ours and not past its lifetime; a refused one costs no store access (C2).
-func readID(values []string, keys *ring.Keys, lifetime time.Duration, m *metrics.Metrics) (ring.ID, bool) {
-	if len(values) > maxCandidates {
-		m.IDsRejected.WithLabelValues("too_many").Inc()
-		return ring.ID{}, false
+// readID finds the first value that is an id of ours and not past its lifetime; a refused one costs no store access (C2).
+func (h *Handler) readID(v *visit, found *candidates) bool {
+	if found.n > maxCandidates {
+		h.rejected("too_many")
+		return false
 	}
-	for _, value := range values {
+	for _, value := range found.all() {
 		id, err := ring.ParseID(value)
 		switch {
 		case err != nil:
-			m.IDsRejected.WithLabelValues("malformed").Inc()
-		case !keys.Verify(id):
-			m.IDsRejected.WithLabelValues("mac").Inc()
-		case time.Since(id.Born()) > lifetime:
-			m.IDsRejected.WithLabelValues("expired").Inc()
+			h.rejected("malformed")
+		case !h.genuine(v, &id):
+			h.rejected("mac")
+		case time.Since(id.Born()) > h.opts.Lifetime:
+			h.rejected("expired")
 		default:
-			return id, true
+			v.id, v.shown = id, id
+			return true
 		}
 	}
-	return ring.ID{}, false
+	return false
 }
+
+func (h *Handler) rejected(reason string) { h.opts.Metrics.IDsRejected.WithLabelValues(reason).Inc() }
 
 // write returns the Set-Cookie value that hands out id.
 func (c Cookie) write(id ring.ID) string {

@@ -29,7 +29,11 @@ func TestCookieTake(t *testing.T) {
 		{"no value", "__Host-psid; a=1", "a=1", ""},
 		{"longer name", "__Host-psid2=x", "__Host-psid2=x", ""},
 		{"only as value", "a=__Host-psid", "a=__Host-psid", ""},
-		{"untouched", "a=%20b;  c=d", "a=%20b; c=d", ""},
+		{"untouched", "a=%20b;  c=d", "a=%20b;  c=d", ""},
+		{"at the end", "a=1; b=2 ; __Host-psid=x", "a=1; b=2", "x"},
+		{"at the begin", " __Host-psid=x ;a=1;b=2", "a=1;b=2", "x"},
+		{"between many", "a=1; b=2; __Host-psid=x; c=3; %5F_Host-psid=y;d=4", "a=1; b=2; c=3; d=4", "x"},
+		{"nothing between", "a=1;; b=2; __Host-psid=x;", "a=1; b=2", "x"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			fields := head.Fields{{Name: "Cookie", Value: row.in}}
@@ -37,7 +41,7 @@ func TestCookieTake(t *testing.T) {
 			if got := fields.Get("Cookie"); got != row.out {
 				t.Errorf("the app gets %q, want %q", got, row.out)
 			}
-			if got := strings.Join(values, ","); got != row.values {
+			if got := strings.Join(values.all(), ","); got != row.values {
 				t.Errorf("read %q, want %q", got, row.values)
 			}
 		})
@@ -75,9 +79,14 @@ func TestReadID(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			m := metrics.New(prometheus.NewRegistry())
-			id, ok := readID(row.values, keys, 24*time.Hour, m)
-			if ok != (row.want != "") || ok && id.String() != row.want {
-				t.Errorf("read %v %v, want %q", id, ok, row.want)
+			h := New(Options{Keys: keys, Lifetime: 24 * time.Hour, Metrics: m, Random: rand.Reader})
+			var found candidates
+			for _, value := range row.values {
+				found.add(value)
+			}
+			v := h.newVisit()
+			if ok := h.readID(v, &found); ok != (row.want != "") || ok && v.id.String() != row.want {
+				t.Errorf("read %v %v, want %q", v.id, ok, row.want)
 			}
 			if row.reason != "" && testutil.ToFloat64(m.IDsRejected.WithLabelValues(row.reason)) == 0 {
 				t.Errorf("%s was not counted", row.reason)

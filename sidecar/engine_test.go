@@ -105,9 +105,9 @@ func (f *fleet) defaults(route string) setup {
 		Idle:     30 * time.Minute, Lifetime: 24 * time.Hour, RenewGrace: 10 * time.Second, Revocation: 2 * time.Second,
 		MaxSize: 64 << 10, InlineMax: 4 << 10, MaxPatch: 64 << 10,
 		CommitTimeout: 250 * time.Millisecond, Copies: 2, UnknownFor: time.Minute, LockWait: time.Second,
-		Strict: true, MemoryLimit: 64 << 20, Random: rand.Reader,
+		Strict: true, MemoryLimit: 64 << 20, HeaderCache: 4 << 20, Random: rand.Reader,
 	}}
-	s.ring = memcached.Options{Space: space, Copies: 2, TouchSlack: 11 * time.Minute}
+	s.ring = memcached.Options{Space: space, Copies: 2, Opened: 4 << 20, TouchSlack: 11 * time.Minute}
 	s.http = head.EngineOptions{HealthPath: "/.well-known/pillion/ready", UpstreamTimeout: time.Minute}
 	return s
 }

@@ -133,7 +133,8 @@ func (h *Handler) Vouched(x *head.Exchange) bool {
 		return false
 	}
 	fields := append(head.Fields(nil), x.Request.Fields...)
-	for _, id := range append(h.opts.Cookie.take(&fields), "") { // without an id last: a detour of a visitor without session
+	found := h.opts.Cookie.take(&fields)
+	for _, id := range append(found.all(), "") { // without an id last: a detour of a visitor without session
 		if _, err := ring.ParseID(id); err != nil && id != "" {
 			continue
 		}

@@ -7,11 +7,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pillion-proxy/pillion/internal/cache"
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/internal/store"
@@ -41,6 +43,9 @@ type Handler struct {
 	fences     fences
 	heart      heartbeat
 	open       openExchanges
+	spellings  *cache.Cache[[16]byte, *spelling]
+	anonymous  *spelling // of no session
+	visits     sync.Pool
 	trust      atomic.Int64                                             // Unix nanoseconds until which memory is trusted
 	doubt      atomic.Int64                                             // Unix nanoseconds when it came to be trusted again, after it was not
 	renewed    chan struct{}                                            // a node has a new life
@@ -82,6 +87,8 @@ type visit struct {
 	tried     []string // those that it was passed on to because the app of this one is down
 	final     bool     // the final head has been handled
 	open      *openExchange
+	spelling  *spelling  // of the session; until it is found, perhaps an older one
+	proven    *ring.Keys // have verified shown
 }
 
 // New returns the engine. Run must run beside it.
@@ -94,6 +101,9 @@ func New(opts Options) *Handler {
 			opts.Log.Error("a stored stamp is more than five minutes ahead of this clock: check the clocks of the fleet")
 		}),
 	}
+	h.spellings = cache.New[[16]byte, *spelling](opts.HeaderCache)
+	h.anonymous = h.newSpelling(nil, nil, nil)
+	h.visits.New = func() any { return new(visit) }
 	h.requests.session = opts.Metrics.Requests.WithLabelValues("session")
 	h.requests.anonymous = opts.Metrics.Requests.WithLabelValues("anonymous")
 	h.requests.ignored = opts.Metrics.Requests.WithLabelValues("ignored")
@@ -122,11 +132,17 @@ func (h *Handler) SetKeys(keys *ring.Keys, sealer Sealer, secrets [][]byte) {
 	h.hops.setKeys(secrets)
 }
 
+func (h *Handler) newVisit() *visit {
+	v := h.visits.Get().(*visit)
+	v.space = h.opts.Space
+	return v
+}
+
 // Request strips what a client may not send, finds its session and hands it to the app.
 func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
 	v, hopped := x.Session.(*visit) // Vouched made it
 	if !hopped {
-		v = &visit{space: h.opts.Space}
+		v = h.newVisit()
 		x.Session = v
 	}
 	if n := strip(&x.Request.Fields); n > 0 {
@@ -137,8 +153,7 @@ func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
 		h.requests.ignored.Inc()
 		return h.opts.Upstream, nil
 	}
-	if id, ok := readID(values, h.keys.Load(), h.opts.Lifetime, h.opts.Metrics); ok {
-		v.id, v.shown = id, id
+	if h.readID(v, &values) {
 		if k, sticky := h.keeper.(*sticky); sticky {
 			if route, ok := k.home(x.Context, v); ok {
 				return h.forward(v, &x.Request, route), nil
@@ -186,7 +201,7 @@ func (h *Handler) locate(ctx context.Context, v *visit, req *head.Head) error {
 		return err
 	case v.loaded == nil:
 		h.absent.add(v.id)
-	case h.subjects.revoked(ctx, v.loaded):
+	case h.subjects.revoked(ctx, v.spelling.subject, v.spelling.bound):
 		h.evict(v)
 	}
 	return nil
@@ -238,7 +253,7 @@ func (h *Handler) Response(x *head.Exchange, resp *head.Head) error {
 		if h.opts.Strict {
 			return head.Fail(502, head.ContractError, err.Error())
 		}
-		in = &instructions{}
+		in = nothing
 	}
 	h.locks.learn(&x.Request, !in.none())
 	if err := h.apply(x.Context, v, in); err != nil && !errors.Is(err, errGone) {
@@ -266,6 +281,8 @@ func (h *Handler) End(x *head.Exchange, _ error) {
 		}
 		v.release()
 		h.handles.close(v.handle)
+		x.Session, *v = nil, visit{}
+		h.visits.Put(v)
 	}
 }
 

@@ -15,13 +15,8 @@ const handleGrace = 10 * time.Second
 type handles struct {
 	random io.Reader
 	mu     sync.Mutex
-	live   map[string]reading
+	live   map[string]*spelling
 	ended  []ended // in the order of their end
-}
-
-type reading struct {
-	object []byte
-	etag   string
 }
 
 type ended struct {
@@ -30,18 +25,18 @@ type ended struct {
 }
 
 func newHandles(random io.Reader) *handles {
-	return &handles{random: random, live: map[string]reading{}}
+	return &handles{random: random, live: map[string]*spelling{}}
 }
 
 // open makes a new handle for what the app is given.
-func (s *handles) open(object []byte, etag string) string {
+func (s *handles) open(sp *spelling) string {
 	var raw [24]byte
 	mustRead(s.random, raw[:])
 	handle := base64.RawURLEncoding.EncodeToString(raw[:])
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sweep(time.Now())
-	s.live[handle] = reading{object, etag}
+	s.live[handle] = sp
 	return handle
 }
 
@@ -55,12 +50,12 @@ func (s *handles) close(handle string) {
 	s.ended = append(s.ended, ended{handle, time.Now()})
 }
 
-func (s *handles) read(handle string) (reading, bool) {
+func (s *handles) read(handle string) (*spelling, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sweep(time.Now())
-	r, ok := s.live[handle]
-	return r, ok
+	sp, ok := s.live[handle]
+	return sp, ok
 }
 
 // mustRead fills b. A source of randomness that fails must not yield a handle that can be guessed.
@@ -81,6 +76,9 @@ func (s *handles) sweep(now time.Time) {
 
 // ByHandle returns the session of a request that is under way, as its app was given it: the loopback API's only question.
 func (h *Handler) ByHandle(handle string) (object []byte, etag string, ok bool) {
-	r, ok := h.handles.read(handle)
-	return r.object, r.etag, ok
+	sp, ok := h.handles.read(handle)
+	if !ok {
+		return nil, "", false
+	}
+	return []byte(sp.object), sp.etag, true
 }

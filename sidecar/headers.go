@@ -1,12 +1,9 @@
 package sidecar
 
 import (
-	"encoding/hex"
-	"strconv"
 	"strings"
 
 	"github.com/pillion-proxy/pillion/internal/head"
-	"github.com/pillion-proxy/pillion/sessioncodec"
 )
 
 // The fields of the header contract, "pillion/1".
@@ -53,61 +50,24 @@ func strip(fields *head.Fields) int {
 
 // inject sets the fields that hand the session to the app: each exactly once (H4), after hop-by-hop removal (H2).
 func (h *Handler) inject(v *visit, req *head.Head) {
-	var object []byte
+	sp := h.anonymous
 	if v.loaded != nil {
-		object = make([]byte, 0, weight(v.loaded)+len("{}"))
+		sp = v.spelling
 	}
-	object = sessioncodec.AppendObject(object, v.loaded)
-	inline := len(object) <= h.opts.InlineMax
-	meta := h.meta(v, len(object), inline)
+	meta := sp.meta(v)
 	session := ""
-	if inline {
-		session = string(object)
+	if h.inline(sp) {
+		session = sp.object
 		req.Fields.Add(fieldSession, session)
 	}
 	req.Fields.Add(fieldMeta, meta)
 	if h.opts.Handles {
-		v.handle = h.handles.open(object, etag(v.loaded))
+		v.handle = h.handles.open(sp)
 		req.Fields.Add(fieldHandle, v.handle)
 	}
 	if len(h.opts.AppAuth) > 0 {
 		req.Fields.Add(fieldAuth, h.prove(req.Method, session, meta, v.handle))
 	}
-}
-
-// meta spells Pillion-Meta, a dictionary of RFC 9651.
-func (h *Handler) meta(v *visit, size int, inline bool) string {
-	b := make([]byte, 0, 160)
-	if r := v.loaded; r == nil {
-		b = append(b, "new"...)
-	} else {
-		expires := min(v.accessed+int64(r.Idle)*1000, r.Created+int64(r.Lifetime)*1000)
-		b = append(b, `v="`...)
-		b = append(b, etag(r)...)
-		b = append(b, `", new=?0, ref="`...)
-		b = append(b, v.ref()...)
-		b = append(b, `", created=@`...)
-		b = strconv.AppendInt(b, r.Created/1000, 10)
-		b = append(b, ", exp=@"...)
-		b = strconv.AppendInt(b, expires/1000, 10)
-		b = append(b, ", idle="...)
-		b = strconv.AppendUint(b, uint64(r.Idle), 10)
-	}
-	b = append(b, ", size="...)
-	b = strconv.AppendInt(b, int64(size), 10)
-	if inline {
-		return string(append(b, ", inline"...))
-	}
-	return string(append(b, ", inline=?0"...))
-}
-
-// etag names the content of a record: equal for equal attributes, opaque to the app.
-func etag(r *sessioncodec.Record) string {
-	if r == nil {
-		return ""
-	}
-	digest := r.Digest()
-	return hex.EncodeToString(digest[:])
 }
 
 // collect takes our fields out of a response head (H5) and returns them; the app's attempts to set our cookie go as well.

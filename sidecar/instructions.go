@@ -28,6 +28,9 @@ type instructions struct {
 	idle    uint32 // seconds, 0 when not asked
 }
 
+// nothing is what most answers ask. It is never changed.
+var nothing = &instructions{}
+
 // none is true when the app asked for nothing.
 func (in *instructions) none() bool {
 	return len(in.changes) == 0 && !in.clear && !in.renew && !in.destroy && !in.touch && in.subject == nil && in.idle == 0
@@ -35,10 +38,10 @@ func (in *instructions) none() bool {
 
 // instruct reads the fields that collect found. loaded is what the app was given.
 func (h *Handler) instruct(fields head.Fields, loaded *sessioncodec.Record) (*instructions, error) {
-	in := &instructions{}
 	if len(fields) == 0 {
-		return in, nil
+		return nothing, nil
 	}
+	in := &instructions{}
 	seen := map[string]bool{}
 	for _, line := range fields {
 		name, err := h.admit(line, seen)

@@ -147,8 +147,13 @@ func (h *Handler) lookAtOpen(ctx context.Context, id ring.ID) {
 	case err != nil || r == nil: // not known, or garbage: nobody ended it
 	case r.State == sessioncodec.Superseded:
 		h.open.move(id.Random, ring.ID{Random: r.To.Random, Issued: r.To.Issued, Route: id.Route})
-	case r.State == sessioncodec.Destroyed || h.subjects.revoked(ctx, r):
+	case r.State == sessioncodec.Destroyed || h.revoked(ctx, r):
 		h.keeper.forget(id.Random)
 		h.closeOpen(id.Random)
 	}
+}
+
+func (h *Handler) revoked(ctx context.Context, r *sessioncodec.Record) bool {
+	subject, epoch, _ := bound(r)
+	return h.subjects.revoked(ctx, subject, epoch)
 }

@@ -66,6 +66,7 @@ type Options struct {
 
 	Strict      bool
 	MemoryLimit int64
+	HeaderCache int64    // bytes of what is kept spelled for the app
 	AppAuth     [][]byte // keys of Pillion-Auth, the first signs; none: no Pillion-Auth
 	Handles     bool     // the loopback API is on: requests carry Pillion-Handle
 

@@ -48,7 +48,8 @@ func (k *sticky) find(ctx context.Context, v *visit) error {
 
 func (k *sticky) serve(v *visit, s *session, st *state, now time.Time) {
 	s.accessed.Store(now.UnixMilli())
-	v.id, v.loaded, v.accessed = st.id, st.record(), now.UnixMilli()
+	v.id, v.accessed = st.id, now.UnixMilli()
+	k.h.spell(v, &st.packed[0], st.record)
 	since := time.Duration(now.UnixMilli()-s.touched.Load()) * time.Millisecond
 	if since > k.h.touch || !st.backed && since > backgroundRetry {
 		k.touch(s, now)

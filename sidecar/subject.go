@@ -22,7 +22,7 @@ const epochsLimit = 100_000
 // a session can have been bound under.
 type subjects struct {
 	h      *Handler
-	mu     sync.Mutex
+	mu     sync.RWMutex
 	epochs map[string]*knownEpoch
 }
 
@@ -51,9 +51,8 @@ func binding(subject string, epoch uint64) []byte {
 
 // revoked tells whether a session's subject was logged out everywhere after the session was bound to it. While the ring cannot say, what
 // was known last holds.
-func (s *subjects) revoked(ctx context.Context, r *sessioncodec.Record) bool {
-	subject, epoch, ok := bound(r)
-	if !ok || s.h.opts.Keyed == nil {
+func (s *subjects) revoked(ctx context.Context, subject string, epoch uint64) bool {
+	if subject == "" || s.h.opts.Keyed == nil {
 		return false
 	}
 	present, _ := s.epoch(ctx, subject, s.h.opts.Revocation)
@@ -79,10 +78,15 @@ func (s *subjects) epoch(ctx context.Context, subject string, age time.Duration)
 
 // known returns the memory of a subject; at the limit an arbitrary other one is forgotten.
 func (s *subjects) known(subject string) *knownEpoch {
+	s.mu.RLock()
+	k := s.epochs[subject]
+	s.mu.RUnlock()
+	if k != nil {
+		return k
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.epochs[subject]
-	if k == nil {
+	if k = s.epochs[subject]; k == nil {
 		for other := range s.epochs {
 			if len(s.epochs) < epochsLimit {
 				break

@@ -96,6 +96,8 @@ func storeOptions(c *config.Config, nodes []ring.Node, codec *sessioncodec.Codec
 	}
 	if c.Sticky {
 		o.Copies = c.Copies
+	} else {
+		o.Opened = int64(c.HeaderCache) / 2
 	}
 	user, password, err := c.Ring.Auth()
 	if user != "" {
@@ -121,8 +123,11 @@ func sessionOptions(c *config.Config, route string, m *metrics.Metrics, log *slo
 		Commit: commits[c.Commit], CommitTimeout: c.CommitTimeout, Copies: c.Copies,
 		Refuse: c.Ring.Isolated == config.IsolatedRefuse, Anonymous: c.Ring.Unknown == config.UnknownAnonymous, UnknownFor: c.Ring.UnknownFor,
 		Lock: lockModes[c.Lock], LockPaths: c.LockPaths, LockWait: c.LockWait,
-		Strict: c.Strict, MemoryLimit: c.MemoryLimit.Of(total), Handles: c.API.Listen != "",
+		Strict: c.Strict, MemoryLimit: c.MemoryLimit.Of(total), HeaderCache: int64(c.HeaderCache), Handles: c.API.Listen != "",
 		Secrets: secrets(c), Random: rand.Reader, Metrics: m, Log: log,
+	}
+	if !c.Sticky {
+		o.HeaderCache /= 2 // the store has the other half
 	}
 	for _, key := range c.AppAuth.Keys {
 		o.AppAuth = append(o.AppAuth, key.Content)

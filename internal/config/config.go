@@ -51,6 +51,7 @@ type Config struct {
 	Strict          bool
 	Compression     Compression
 	MemoryLimit     Memory
+	HeaderCache     int
 	Keys            []Key // the one that seals first
 	Peers           []Peer
 	ControlPlane    []string

@@ -174,6 +174,8 @@ var limitKeys = []key{
 		live(positive(func(c *Config) *time.Duration { return &c.Limits.HeaderTimeout }))},
 	{"memory_limit", "25%", "memory for sticky sessions: a size, or a part of the machine's", "512MiB",
 		memory(func(c *Config) *Memory { return &c.MemoryLimit })},
+	{"header_cache", "64MiB", "memory for the header values of sessions in use, and in shared mode for their opened copies", "",
+		size(func(c *Config) *int { return &c.HeaderCache })},
 	{"log.level", "info", "debug, info, warn or error", "",
 		live(level(func(c *Config) *slog.Level { return &c.Log.Level }))},
 	{"log.access", "false", "log each request, with the session's public ref and never its id", "",

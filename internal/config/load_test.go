@@ -26,7 +26,7 @@ func defaults() *Config {
 			MaxSize: 64 << 10, InlineMax: 4 << 10, MaxPatch: 64 << 10,
 		},
 		Commit: CommitBeforeReply, CommitTimeout: 250 * time.Millisecond, Copies: 2,
-		Lock: LockNone, LockWait: time.Second, Strict: true, Compression: CompressionAuto, MemoryLimit: Memory{Percent: 25},
+		Lock: LockNone, LockWait: time.Second, Strict: true, Compression: CompressionAuto, MemoryLimit: Memory{Percent: 25}, HeaderCache: 64 << 20,
 		DrainLinger: 200 * time.Millisecond,
 		Limits:      Limits{HeaderBytes: 64 << 10, HeaderCount: 100, Connections: 10000, Idle: 75 * time.Second, HeaderTimeout: 10 * time.Second},
 	}

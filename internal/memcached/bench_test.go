@@ -13,7 +13,7 @@ import (
 
 // What a request costs against real memcached, with a session of 1 KB.
 func benchmark(b *testing.B, do func(s *Store, n int) error) {
-	s := testStore(b, Options{}, startReal(b), startReal(b))
+	s := testStore(b, Options{Opened: 1 << 20}, startReal(b), startReal(b))
 	benchID = newID(b, "n1")
 	noise := make([]byte, 750)
 	rand.Read(noise)

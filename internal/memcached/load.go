@@ -214,13 +214,18 @@ func (s *Store) readAll(ctx context.Context, f *fleet, key string, known []answe
 }
 
 // open unseals a blob. One that does not open is no copy, never an error page; a later write may replace it.
-func (s *Store) open(n *node, key string, blob []byte) *sessioncodec.Record {
-	r, err := s.codec.Load().Open(key, blob)
+func (s *Store) open(n *node, key string, sealed []byte) *sessioncodec.Record {
+	known := s.opened.Load()
+	if r := known.record(key, sealed); r != nil {
+		return r
+	}
+	r, err := s.codec.Load().Open(key, sealed)
 	if err != nil {
 		s.metrics.BlobsRejected.WithLabelValues(sessioncodec.Class(err)).Inc()
 		s.log.Error("stored session does not open; it counts as missing", "node", n.name, "ref", refOf(key), "err", err)
 		return nil
 	}
+	known.keep(key, blob{sealed, r})
 	return r
 }
 

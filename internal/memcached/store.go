@@ -39,6 +39,7 @@ type Options struct {
 
 	Copies     int           // how many nodes shall hold a session, for Found.Short; 2 when 0
 	OpTimeout  time.Duration // of one operation; 100 ms when 0
+	Opened     int64         // bytes of memory for records that were opened lately, by which an unchanged copy is known; 0: none
 	TouchSlack time.Duration // touch interval and grace: how long an item outlives its session's idle time
 
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // net.Dialer when nil
@@ -56,6 +57,8 @@ type Options struct {
 type Store struct {
 	space      string
 	codec      atomic.Pointer[sessioncodec.Codec]
+	opened     atomic.Pointer[opened]
+	openedSize int64
 	copies     int
 	opTimeout  time.Duration
 	touchSlack time.Duration
@@ -85,7 +88,7 @@ func New(o Options) (*Store, error) {
 		return nil, errors.New("memcached: a store needs a codec and a space")
 	}
 	s := &Store{
-		space: o.Space, copies: o.Copies, opTimeout: o.OpTimeout, touchSlack: o.TouchSlack, dial: o.Dial,
+		space: o.Space, openedSize: o.Opened, copies: o.Copies, opTimeout: o.OpTimeout, touchSlack: o.TouchSlack, dial: o.Dial,
 		auth: o.Auth, tls: o.TLS, random: o.Random, metrics: o.Metrics, log: o.Log, newLife: o.NewLife,
 	}
 	if s.copies == 0 {
@@ -111,8 +114,12 @@ func New(o Options) (*Store, error) {
 	return s, s.SetNodes(o.Nodes)
 }
 
-// SetCodec makes codec seal and open blobs from now on, after a change of keys.
-func (s *Store) SetCodec(codec *sessioncodec.Codec) { s.codec.Store(codec) }
+// SetCodec makes codec seal and open blobs from now on, after a change of keys. What a key opened that is gone must not be known any more.
+func (s *Store) SetCodec(codec *sessioncodec.Codec) {
+	s.codec.Store(codec)
+	known := newOpened(s.openedSize)
+	s.opened.Store(&known)
+}
 
 // SetNodes makes nodes the ring from now on. A node whose name and address stay keeps its connections and its health.
 func (s *Store) SetNodes(nodes []ring.Node) error {

@@ -178,6 +178,7 @@ func (sv *save) seal(r *sessioncodec.Record, holding lives) ([]byte, error) {
 	}
 	labelled := *r
 	labelled.Life1, labelled.Life2 = holding[0], holding[1]
+	known := sv.s.opened.Load() // before the codec: see SetCodec
 	sealed, err := sv.s.codec.Load().Seal(sv.key, &labelled)
 	if err != nil {
 		return nil, err
@@ -186,6 +187,7 @@ func (sv *save) seal(r *sessioncodec.Record, holding lives) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(sealed))
 	}
 	sv.sealed = blob{sealed, &labelled}
+	known.keep(sv.key, sv.sealed)
 	return sealed, nil
 }
 

@@ -21,6 +21,7 @@ type Metrics struct {
 	InMemory       prometheus.Gauge
 	MemoryBytes    prometheus.Gauge
 	Evicted        prometheus.Counter
+	HeaderCache    prometheus.Gauge
 	StampsAhead    prometheus.Counter
 	OpenClosed     prometheus.Counter // tunnels and event streams whose session ended
 
@@ -52,6 +53,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		InMemory:       b.gauge("sessions_in_memory", "Sessions in the memory table."),
 		MemoryBytes:    b.gauge("memory_bytes", "Bytes of session data in the memory table."),
 		Evicted:        b.counter("sessions_evicted_total", "Backed-up sessions dropped from memory at the limit."),
+		HeaderCache:    b.gauge("header_cache_bytes", "Bytes of header values kept ready of sessions in use."),
 		StampsAhead:    b.counter("stamps_ahead_total", "Stamps more than five minutes ahead of this clock."),
 		OpenClosed:     b.counter("open_closed_total", "Open WebSockets and event streams closed because their session ended."),
 		NodeOperations: b.vec("node_operations_total", "memcached operations.", "node", "op", "result"),

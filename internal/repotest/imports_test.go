@@ -19,10 +19,10 @@ const module = "github.com/pillion-proxy/pillion"
 var mayImport = map[string][]string{
 	"cmd/pillion": {"all"},
 
-	"sidecar":               {"internal/coding", "internal/head", "internal/metrics", "internal/ring", "internal/store", "sessioncodec"},
+	"sidecar":               {"internal/cache", "internal/coding", "internal/head", "internal/metrics", "internal/ring", "internal/store", "sessioncodec"},
 	"xds":                   {"internal/metrics", "xds/server"},
 	"xds/server":            {},
-	"internal/memcached":    {"internal/metrics", "internal/ring", "internal/store", "sessioncodec"},
+	"internal/memcached":    {"internal/cache", "internal/metrics", "internal/ring", "internal/store", "sessioncodec"},
 	"internal/reverseproxy": {"internal/head"},
 	"internal/admin":        {"internal/loopback"},
 	"internal/api":          {"internal/loopback"},
@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 
 	"internal/store":    {"internal/ring", "sessioncodec"},
 	"sessioncodec":      {},
+	"internal/cache":    {},
 	"internal/coding":   {},
 	"internal/head":     {},
 	"internal/ring":     {},

@@ -1,0 +1,112 @@
+package sidecar
+
+import (
+	"encoding/hex"
+	"strconv"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// spelling is a session as requests use it: read, and spelled for the app. A request that finds it ready allocates nothing of that, and the id
+// that came with it is known to be genuine when it comes again.
+type spelling struct {
+	of     any // what was spelled: a state's packed record, or the record that a store gave; another one is another spelling
+	record *sessioncodec.Record
+	id     ring.ID    // as a client showed it
+	proven *ring.Keys // have verified the MAC of id
+	object string     // Pillion-Session
+	etag   string
+	before string // Pillion-Meta up to the time of expiry, and from there
+	after  string
+	// The subject that the session is bound to, if it is, and its epoch then.
+	subject string
+	bound   uint64
+}
+
+// newSpelling spells a record, nil for a visitor without a session.
+func (h *Handler) newSpelling(of any, v *visit, r *sessioncodec.Record) *spelling {
+	sp := &spelling{of: of, record: r}
+	var object []byte
+	if r != nil {
+		object = make([]byte, 0, weight(r)+len("{}"))
+	}
+	sp.object = string(sessioncodec.AppendObject(object, r))
+	b := make([]byte, 0, 160)
+	if r == nil {
+		b = append(b, "new"...)
+	} else {
+		sp.etag = etag(r)
+		b = append(append(b, `v="`...), sp.etag...)
+		b = append(append(b, `", new=?0, ref="`...), v.ref()...)
+		b = strconv.AppendInt(append(b, `", created=@`...), r.Created/1000, 10)
+		sp.before = string(append(b, ", exp=@"...))
+		b = strconv.AppendUint(append(b[:0], ", idle="...), uint64(r.Idle), 10)
+		sp.subject, sp.bound, _ = bound(r)
+		if v.shown.Random == v.id.Random {
+			sp.id, sp.proven = v.shown, v.proven
+		}
+	}
+	b = strconv.AppendInt(append(b, ", size="...), int64(len(sp.object)), 10)
+	b = append(b, ", inline"...)
+	if !h.inline(sp) {
+		b = append(b, "=?0"...)
+	}
+	sp.after = string(b)
+	return sp
+}
+
+// etag names the content of a record: equal for equal attributes, opaque to the app.
+func etag(r *sessioncodec.Record) string {
+	digest := r.Digest()
+	return hex.EncodeToString(digest[:])
+}
+
+func (h *Handler) inline(sp *spelling) bool { return len(sp.object) <= h.opts.InlineMax }
+
+// meta spells Pillion-Meta, a dictionary of RFC 9651.
+func (sp *spelling) meta(v *visit) string {
+	if sp.record == nil {
+		return sp.after
+	}
+	expires := min(v.accessed+int64(sp.record.Idle)*1000, sp.record.Created+int64(sp.record.Lifetime)*1000)
+	var buf [256]byte
+	b := strconv.AppendInt(append(buf[:0], sp.before...), expires/1000, 10)
+	return string(append(b, sp.after...))
+}
+
+// genuine tells whether id's MAC verifies. An id that came before is compared with what it was then, in constant time.
+func (h *Handler) genuine(v *visit, id *ring.ID) bool {
+	v.proven = h.keys.Load()
+	v.spelling, _ = h.spellings.Get(id.Random)
+	if sp := v.spelling; sp != nil && sp.proven == v.proven && sp.id.Same(*id) {
+		*id = sp.id
+		return true
+	}
+	if !v.proven.Verify(*id) {
+		return false
+	}
+	*id = id.Clone()
+	return true
+}
+
+// spell makes what was found of v's session its spelling, the one from before if that was of the same.
+func (h *Handler) spell(v *visit, of any, record func() *sessioncodec.Record) {
+	if v.spelling == nil || v.spelling.of != of {
+		v.spelling = h.newSpelling(of, v, record())
+		h.spellings.Put(v.id.Random, v.spelling, v.spelling.size())
+		h.opts.Metrics.HeaderCache.Set(float64(h.spellings.Bytes()))
+	}
+	v.loaded = v.spelling.record
+}
+
+const (
+	// spellingOverhead is what a spelling takes beside its text: itself, the record's fixed part, its place in the cache.
+	spellingOverhead = 640
+	entrySize        = 64
+)
+
+// size is what sp takes in memory, with its record: that may be the last that refers to it.
+func (sp *spelling) size() int64 {
+	return int64(spellingOverhead + len(sp.object) + len(sp.before) + len(sp.after) + len(sp.subject) + weight(sp.record) + entrySize*len(sp.record.Entries))
+}

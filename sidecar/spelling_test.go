@@ -1,0 +1,111 @@
+package sidecar
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+	"github.com/pillion-proxy/pillion/internal/ring"
+)
+
+// The values kept ready follow every change of the session, and their bytes stay within header_cache.
+func TestSpellingFollowsTheSession(t *testing.T) {
+	for _, sticky := range []bool{true, false} {
+		h := benched(t, sticky)
+		var e exchange
+		cookie := e.bear(t, h)
+		for _, step := range []struct{ patch, want string }{
+			{"", `"attribute0":"x`}, {`{"attribute0":null}`, `{"attribute1":"x`}, {`{"a":1}`, `{"a":1,"attribute1"`}, {`{"a":2}`, `{"a":2,"attribute1"`},
+		} {
+			e.drive(t, h, cookie, step.patch)
+			for range 2 { // spelled, then kept
+				e.drive(t, h, cookie, "")
+				got := e.x.Request.Fields.Get(fieldSession)
+				if !strings.Contains(got, step.want) {
+					t.Errorf("sticky %v: after %s the app got %s", sticky, step.patch, got)
+				}
+				if size := e.x.Request.Fields.Get(fieldMeta); !strings.Contains(size, "inline") || strings.Contains(size, "inline=?0") {
+					t.Errorf("Pillion-Meta: %s", size)
+				}
+			}
+		}
+	}
+}
+
+func TestHeaderCacheIsBounded(t *testing.T) {
+	h := benched(t, true)
+	var e exchange
+	for range 30_000 { // 64 MiB of spellings, and a few more
+		e.drive(t, h, e.bear(t, h), "")
+		if n := h.spellings.Bytes(); n > h.opts.HeaderCache {
+			t.Fatalf("%d bytes are kept, header_cache is %d", n, h.opts.HeaderCache)
+		}
+	}
+	if n := h.spellings.Bytes(); n < h.opts.HeaderCache*3/4 {
+		t.Errorf("%d bytes are kept, of %d", n, h.opts.HeaderCache)
+	}
+}
+
+// D3: an id that was seen to be genuine is so by the keys of that time only.
+func TestRemovedKeyEndsKnownIDs(t *testing.T) {
+	for _, sticky := range []bool{true, false} {
+		h := benched(t, sticky)
+		var e exchange
+		cookie := e.bear(t, h)
+		old, fresh := bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)
+		for _, row := range []struct {
+			secrets [][]byte
+			holds   bool
+		}{{[][]byte{old}, true}, {[][]byte{fresh, old}, true}, {[][]byte{fresh}, false}} {
+			keys, err := ring.NewKeys("shop", row.secrets...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.SetKeys(keys, nil, row.secrets)
+			for range 2 {
+				e.drive(t, h, cookie, "")
+				if got := e.x.Request.Fields.Get(fieldSession) != "{}"; got != row.holds {
+					t.Errorf("sticky %v, %d keys: the id is genuine: %v, want %v", sticky, len(row.secrets), got, row.holds)
+				}
+			}
+		}
+	}
+}
+
+// A forged id gets nothing from the genuine one that was seen before.
+func TestKnownIDProvesOnlyItself(t *testing.T) {
+	h := benched(t, true)
+	var e exchange
+	cookie := e.bear(t, h)
+	e.drive(t, h, cookie, "")
+	for i := len(cookie) - 1; i >= len("__Host-psid="); i-- {
+		forged := []byte(cookie)
+		for forged[i] == cookie[i] {
+			forged[i] = map[bool]byte{true: 'b', false: 'a'}[cookie[i] == 'a']
+		}
+		e.drive(t, h, string(forged), "")
+		if got := e.x.Request.Fields.Get(fieldSession); got != "{}" {
+			t.Errorf("character %d changed: the app got a session", i)
+		}
+	}
+}
+
+// What End gives back serves other requests: nothing of the one before shows.
+func TestVisitsShareNothing(t *testing.T) {
+	h := benched(t, true)
+	var e exchange
+	cookie := e.bear(t, h)
+	for range 10 {
+		e.drive(t, h, cookie, "")
+		e.drive(t, h, "", "")
+		if got := e.x.Request.Fields.Get(fieldSession); got != "{}" {
+			t.Fatalf("a visitor without a cookie got %s", got)
+		}
+		if e.resp.Fields.Has("Vary") {
+			t.Fatal("an answer that is nobody's is made private")
+		}
+	}
+	var x head.Exchange
+	h.End(&x, nil) // of an exchange that Request never saw
+}
