@@ -30,8 +30,8 @@ type BackendStatus struct {
 }
 
 const (
-	probeEvery  = time.Second // also what a probe may take
-	missesToEnd = 2           // a busy sidecar may be late once
+	probeEvery  = time.Second
+	missesToEnd = 2 // a busy sidecar may be late once
 )
 
 // health orders the backends: a request goes to the least of them.
@@ -90,7 +90,7 @@ func (f *Front) SetSite(next Site) {
 	after := &site{normalPaths: next.NormalPaths, fleets: map[string]*fleet{}}
 	after.index(next.Hosts)
 	for _, app := range next.Apps {
-		fl := &fleet{app: app.Name, healthPath: app.HealthPath}
+		fl := &fleet{App: app}
 		for _, entry := range app.Backends {
 			fl.backends = append(fl.backends, f.backend(app.Name, entry, before.fleets[app.Name]))
 		}
@@ -181,7 +181,7 @@ func (f *Front) Run(ctx context.Context) {
 		var probes sync.WaitGroup
 		for _, fl := range f.site.Load().fleets {
 			for _, b := range fl.backends {
-				probes.Go(func() { f.probe(ctx, b, fl.healthPath) })
+				probes.Go(func() { f.probe(ctx, b, fl.App) })
 			}
 		}
 		probes.Wait()
@@ -194,10 +194,10 @@ func (f *Front) Run(ctx context.Context) {
 }
 
 // probe is the way back for a backend that was marked gone, and the only way to leaving and out of it.
-func (f *Front) probe(ctx context.Context, b backend, path string) {
-	asking, cancel := context.WithTimeout(ctx, probeEvery)
+func (f *Front) probe(ctx context.Context, b backend, app App) {
+	asking, cancel := context.WithTimeout(ctx, cmp.Or(app.HealthTimeout, probeEvery))
 	defer cancel()
-	ready, err := f.opts.Probe(asking, b.Address, path)
+	ready, err := f.opts.Probe(asking, b.Address, app.HealthPath)
 	if err == nil {
 		b.misses = 0
 	} else {

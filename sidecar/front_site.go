@@ -38,9 +38,10 @@ type Route struct {
 
 // App is the sidecars of one app.
 type App struct {
-	Name       string
-	HealthPath string
-	Backends   []Backend
+	Name          string
+	HealthPath    string
+	HealthTimeout time.Duration // of one probe; 0 is as long as until the next one
+	Backends      []Backend
 }
 
 // AnyRetries is no bound: each sidecar is tried once.
@@ -57,9 +58,8 @@ type site struct {
 
 // fleet is the sidecars of an app.
 type fleet struct {
-	app        string
-	healthPath string
-	backends   []backend
+	App
+	backends []backend
 }
 
 func (s *site) index(hosts []Host) {

@@ -228,13 +228,20 @@ func (r *rider) ride(method, url string) error {
 	return nil
 }
 
-// A rolling restart behind a real Envoy: no request fails, no change is lost, whatever the method.
+// A rolling restart behind a front that follows the control plane, a real Envoy or ours: no request fails, no change is lost, whatever the
+// method.
 func TestRollingRestart(t *testing.T) {
-	for _, mode := range []string{"delta", "sotw"} {
-		t.Run(mode, func(t *testing.T) {
+	for name, start := range map[string]func(t *testing.T, plane string){
+		"envoy delta": func(t *testing.T, plane string) { startEnvoyOf(t, plane, "delta") },
+		"envoy sotw":  func(t *testing.T, plane string) { startEnvoyOf(t, plane, "sotw") },
+		"front": func(t *testing.T, plane string) {
+			startCommand(t, "front", "--control-plane", plane, "--admin", "127.0.0.1:0")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
 			s := startFleetSite(t)
 			eventually(t, "both are registered", func() bool { return s.registered(t) == 2 })
-			startEnvoyOf(t, s.plane.address, mode)
+			start(t, s.plane.address)
 			url := fmt.Sprintf("http://127.0.0.1:%d", s.port)
 			eventually(t, "the front serves", func() bool { return newRider().ride("GET", url) == nil })
 

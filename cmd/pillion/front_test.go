@@ -27,8 +27,10 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/pillion-proxy/pillion/internal/demo"
+	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/memcachedtest"
 	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/sidecar"
 )
 
 // inProcess is a pillion that runs in this process.
@@ -272,30 +274,36 @@ func visit(t *testing.T, client *http.Client, url string) string {
 func TestFrontCertificate(t *testing.T) {
 	s := &site{trust: x509.NewCertPool()}
 	s.certify(t)
-	p := &frontProcess{certificate: &certificate{cert: s.cert, key: s.key}}
-	if err := p.certificate.load(); err != nil {
-		t.Fatal(err)
-	}
-	first, err := p.certificate.get(nil)
+	p, err := newFrontProcess(frontSettings{
+		handler: func(f *sidecar.Front) head.Handler { return f }, listen: "127.0.0.1:0", tlsCert: s.cert, tlsKey: s.key,
+	}, env{stdout: io.Discard, stderr: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(s.cert, []byte("no certificate"), 0o600); err != nil {
+	defer p.close()
+	if err := p.open(io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.certificate.load(); err == nil {
-		t.Error("a text is taken for a certificate")
+	shown := func() []byte {
+		conn, err := tls.Dial("tcp", p.ports.addresses()[0], &tls.Config{RootCAs: s.trust})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].Raw
 	}
-	if now, _ := p.certificate.get(nil); now != first {
+	first := shown()
+	for file, text := range map[string]string{s.cert: "no certificate", s.key: "no key"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.reload(); !bytes.Equal(shown(), first) {
 		t.Error("the certificate changed")
 	}
-	renewed := &site{trust: x509.NewCertPool()}
-	renewed.certify(t)
-	p.certificate.cert, p.certificate.key = renewed.cert, renewed.key
-	if err := p.certificate.load(); err != nil {
-		t.Fatal(err)
-	}
-	if now, _ := p.certificate.get(nil); bytes.Equal(now.Certificate[0], first.Certificate[0]) {
+	s.certify(t)
+	p.settings.tlsCert, p.settings.tlsKey = s.cert, s.key
+	if p.reload(); bytes.Equal(shown(), first) {
 		t.Error("the certificate did not change")
 	}
 }
