@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"xds":                   {"internal/metrics", "xds/server"},
 	"xds/server":            {},
 	"internal/memcached":    {"internal/cache", "internal/metrics", "internal/ring", "internal/store", "sessioncodec"},
+	"internal/h1":           {"internal/head"},
 	"internal/reverseproxy": {"internal/head"},
 	"internal/admin":        {"internal/loopback"},
 	"internal/api":          {"internal/loopback"},

@@ -1,0 +1,314 @@
+package h1
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+)
+
+const (
+	// lingers is how long a connection that we close may still bring bytes that nobody reads. Closing it with those unread would reset it, and
+	// the client might lose the answer (RFC 9112, section 9.6).
+	lingers = time.Second
+	// lastLook is how long an idle connection has at a shutdown to show a request that is already on its way.
+	lastLook = 5 * time.Millisecond
+)
+
+var (
+	slowHead = head.Fail(http.StatusRequestTimeout, head.RequestRefused, "request head took too long")
+	slowBody = head.Fail(http.StatusRequestTimeout, head.RequestRefused, "request body took too long")
+)
+
+// conn is a client's connection, with a goroutine of its own. While it waits for a request it has little else.
+type conn struct {
+	engine   *Engine
+	raw      net.Conn // as it was accepted
+	nc       net.Conn // as it is read and written, which may be TLS over raw
+	tls      *tls.ConnectionState
+	remote   netip.AddrPort
+	remoteIP string
+	index    int // in Engine.conns
+
+	x         *exchange // nil while the connection is parked
+	step      step
+	bodyStep  step  // of an upload
+	marks     phase // found since the exchange began
+	uploading atomic.Bool
+	watch     *watch
+	app       atomic.Pointer[upstream] // of the exchange
+	until     atomic.Int64             // when the time of the exchange is over, 0 for never
+	tunnel    atomic.Pointer[tunnelled]
+
+	handed bool // to the engine of HTTP/2
+	linger bool // some of what the client sends may be on its way
+	reset  bool // nothing but a reset tells the client that its answer is not whole
+}
+
+// serve is the connection's goroutine.
+func (c *conn) serve() {
+	defer c.end()
+	c.to(fresh)
+	if !c.open() {
+		return
+	}
+	for first := true; c.readHead(first) && c.exchange(); first = false {
+	}
+}
+
+// end closes the connection. A panic ends it alone.
+func (c *conn) end() {
+	if panicked := recover(); panicked != nil {
+		c.engine.options.Log.Error("panic in a connection", "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
+	}
+	if c.handed {
+		c.engine.forget(c)
+		return
+	}
+	if c.linger && !c.reset {
+		c.drainInput()
+	}
+	if t, ok := c.raw.(*net.TCPConn); ok && c.reset {
+		_ = t.SetLinger(0)
+	}
+	_ = c.nc.Close()
+	c.giveBack()
+	c.engine.forget(c)
+	c.engine.left()
+}
+
+// drainInput ends our direction and waits for the client to end its own.
+func (c *conn) drainInput() {
+	c.to(closing)
+	w, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || w.CloseWrite() != nil {
+		return
+	}
+	_ = c.nc.SetReadDeadline(time.Now().Add(lingers))
+	var sink [512]byte
+	for read := 0; read < maxHead; {
+		n, err := c.nc.Read(sink[:])
+		if err != nil {
+			return
+		}
+		read += n
+	}
+}
+
+func (c *conn) to(p phase) { c.marks |= c.step.to(p, &c.engine.sweeper) }
+func (c *conn) look()      { c.marks |= c.step.stay(&c.engine.sweeper) }
+
+func (c *conn) found(m phase) bool { return c.marks&m != 0 }
+
+// take makes sure that the connection has buffers.
+func (c *conn) take() *exchange {
+	if c.x == nil {
+		c.x = c.engine.exchanges.Get().(*exchange)
+		c.x.c = c
+	}
+	return c.x
+}
+
+// giveBack gives them to others. Nothing unread may be in them, or it is lost.
+func (c *conn) giveBack() {
+	x := c.x
+	if x == nil {
+		return
+	}
+	c.x = nil
+	x.in.settle()
+	x.in.r, x.in.w = x.in.kept, x.in.kept
+	clear(x.asked.Fields[:cap(x.asked.Fields)])
+	clear(x.said.Fields[:cap(x.said.Fields)])
+	x.asked.Head, x.said.Head = head.Head{Fields: x.asked.Fields[:0]}, head.Head{Fields: x.said.Fields[:0]}
+	x.Exchange = head.Exchange{Close: x.Close}
+	x.c, x.whole, x.upload = nil, nil, nil
+	c.engine.exchanges.Put(x)
+}
+
+// readHead waits for a request and reads its head. It is false when the connection ends instead.
+func (c *conn) readHead(first bool) bool {
+	x := c.take()
+	x.in.settle()
+	c.expectHead()
+	if x.in.len() > 0 {
+		c.to(reading)
+	} else if !first {
+		c.to(idle)
+	}
+	for {
+		if c.x.in.len() > 0 {
+			done, refused := c.x.asked.parse(&c.x.in)
+			switch {
+			case refused == preface && first && c.tls == nil:
+				return c.handOver()
+			case refused != nil:
+				return c.refuse(refused)
+			case done:
+				c.to(handling)
+				return true
+			}
+		}
+		if !c.readMore() {
+			return false
+		}
+	}
+}
+
+// expectHead makes the parser ready for a request.
+func (c *conn) expectHead() {
+	p, limits := &c.x.asked, c.engine.limits.Load()
+	p.maxLines, p.maxBytes = limits.HeaderCount, limits.HeaderBytes
+	p.reset(p.Fields)
+	c.marks = 0
+}
+
+// readMore reads more of a head, or its first bytes however long that takes.
+func (c *conn) readMore() bool {
+	begun := c.x.in.len() > 0 || c.x.asked.started
+	for {
+		err := c.x.in.fill(c.nc)
+		if begun {
+			c.look()
+		} else {
+			c.to(reading)
+		}
+		if c.marks&(parking|expired|ending) == 0 {
+			return err == nil
+		}
+		switch {
+		case err == nil:
+			_ = c.nc.SetReadDeadline(zeroTime)
+			c.marks = 0
+			return true
+		case !isTimeout(err):
+			return false
+		case c.found(expired):
+			_ = c.nc.SetReadDeadline(zeroTime)
+			return begun && c.refuse(slowHead)
+		case c.found(ending):
+			return c.lastChance()
+		}
+		c.marks = 0
+		if !c.park() {
+			return false
+		}
+	}
+}
+
+// lastChance looks once more for a request on an idle connection that a shutdown ends.
+func (c *conn) lastChance() bool {
+	c.marks = 0
+	_ = c.nc.SetReadDeadline(time.Now().Add(lastLook))
+	err := c.x.in.fill(c.nc)
+	_ = c.nc.SetReadDeadline(zeroTime)
+	c.linger = true
+	return err == nil
+}
+
+// park gives the buffers back and waits for the next byte without. It is false when the connection ends.
+func (c *conn) park() bool {
+	_ = c.nc.SetReadDeadline(zeroTime)
+	c.giveBack()
+	c.to(parked)
+	first, ok := c.awaitByte()
+	c.to(reading)
+	c.engine.wake()
+	c.take()
+	c.x.in.add(first)
+	if c.found(ending) {
+		return c.lastChance()
+	}
+	ok = ok && !c.found(expired)
+	c.expectHead()
+	return ok
+}
+
+// awaitByte waits until there is something to read. A socket can be asked without reading from it, anything else gives a byte.
+func (c *conn) awaitByte() (first []byte, ok bool) {
+	if s, is := c.raw.(syscall.Conn); is && canPeek {
+		if raw, err := s.SyscallConn(); err == nil {
+			return nil, raw.Read(func(fd uintptr) bool { return !isQuiet(fd) }) == nil
+		}
+	}
+	var one [1]byte
+	n, err := c.nc.Read(one[:])
+	return one[:n], err == nil
+}
+
+// refuse answers what is no request, or none that anybody may see, and ends the connection.
+func (c *conn) refuse(r *head.Reply) bool {
+	x := c.x
+	c.to(handling)
+	if x.asked.Method == "" {
+		x.asked.minor = 1 // in which everybody is answered who does not get so far as to say
+	}
+	x.begin()
+	x.last, x.body.ended = true, true
+	x.reply(r)
+	c.unwatch(resting)
+	c.linger = true
+	return false
+}
+
+// exchange serves the request whose head was read, and tells whether another may follow.
+func (c *conn) exchange() bool {
+	x, e := c.x, c.engine
+	x.begin()
+	if own := x.peer(); own != nil {
+		return c.own(own)
+	}
+	if own := e.options.Own(x.Request.Method, x.Request.Target, e.draining.Load()); own != nil {
+		return c.own(own)
+	}
+	e.options.SetForwarded(&x.Exchange)
+	x.serve()
+	return c.goesOn()
+}
+
+// own answers what is the engine's own business.
+func (c *conn) own(r *head.Reply) bool {
+	c.x.reply(r)
+	c.unwatch(resting)
+	return c.goesOn()
+}
+
+// goesOn tells whether another request may follow.
+func (c *conn) goesOn() bool {
+	x := c.x
+	if !x.last {
+		c.keepFields()
+		return true
+	}
+	c.linger = x.err == nil && (!x.asked.close || x.isUnread())
+	return false
+}
+
+// keepFields takes the room that a Handler has made for more fields along.
+func (c *conn) keepFields() {
+	if fields := c.x.Request.Fields; cap(fields) > cap(c.x.asked.Fields) {
+		c.x.asked.Fields = fields
+	}
+}
+
+// open reads what comes before the first request: who the client is, and TLS.
+func (c *conn) open() bool {
+	if err := c.greet(); err != nil {
+		if !errors.Is(err, net.ErrClosed) {
+			c.engine.options.Log.Debug("connection refused", "remote", c.remoteIP, "error", err)
+		}
+		return false
+	}
+	if c.tls != nil && c.tls.NegotiatedProtocol == "h2" {
+		return c.handOver()
+	}
+	return true
+}

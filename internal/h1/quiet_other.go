@@ -1,0 +1,8 @@
+//go:build !unix
+
+package h1
+
+const canPeek = false
+
+// isQuiet cannot tell here, so such a connection serves only what may be repeated.
+func isQuiet(uintptr) bool { return false }

@@ -1,0 +1,15 @@
+//go:build unix
+
+package h1
+
+import "syscall"
+
+// canPeek tells that isQuiet can.
+const canPeek = true
+
+// isQuiet tells whether a socket is open and has nothing to read.
+func isQuiet(fd uintptr) bool {
+	var one [1]byte
+	_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return err == syscall.EAGAIN || err == syscall.EINTR
+}

@@ -1,0 +1,110 @@
+package h1
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+)
+
+// upstream is a connection to the app.
+type upstream struct {
+	nc     net.Conn
+	raw    syscall.RawConn // nil where there is no socket to look at
+	app    app
+	reused bool
+	since  int64 // the tick in which it came to the pool
+}
+
+// app is an address of one, and a key of the pool.
+type app struct{ network, address string }
+
+// unreachableError is a failed dial: nothing of the request was sent.
+type unreachableError struct{ error }
+
+func (e *unreachableError) Error() string { return fmt.Sprintf("h1: dial the app: %v", e.error) }
+func (e *unreachableError) Unwrap() error { return e.error }
+
+// connect takes a connection to the app from the pool, or dials.
+func (x *exchange) connect(to app, pooled bool) (*upstream, error) {
+	e := x.c.engine
+	for pooled {
+		up := e.pool.take(to)
+		if up == nil {
+			break
+		}
+		if x.trusts(up) {
+			up.reused = true
+			return up, nil
+		}
+		_ = up.nc.Close()
+	}
+	nc, err := e.options.Dial(x.Context, to.network, to.address)
+	if err != nil {
+		return nil, &unreachableError{err}
+	}
+	up := &upstream{nc: nc, app: to}
+	if s, ok := nc.(syscall.Conn); ok {
+		up.raw, _ = s.SyscallConn()
+	}
+	return up, nil
+}
+
+// trusts tells whether a connection from the pool is good enough for the request. What may be sent twice finds out by being sent, unless
+// the connection has waited for a while. Anything else is not sent before the socket was looked at: an app that is about to close it
+// must not cost a request that cannot be repeated (P7).
+func (x *exchange) trusts(up *upstream) bool {
+	repeatable := x.repeatable()
+	if up.raw == nil {
+		return repeatable
+	}
+	return repeatable && up.since == x.c.engine.ticks.Load() || up.alive()
+}
+
+// repeatable tells whether the request may reach an app twice (RFC 9110, section 9.2.1), and could.
+func (x *exchange) repeatable() bool {
+	switch x.Request.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return x.isWhole()
+	}
+	return false
+}
+
+// alive tells whether the app has neither closed the connection nor said something unasked on it: what follows on a connection must
+// never be taken for the answer to the next request.
+func (up *upstream) alive() bool {
+	quiet := false
+	err := up.raw.Read(func(fd uintptr) bool {
+		quiet = isQuiet(fd)
+		return true
+	})
+	return err == nil && quiet
+}
+
+// Deadlines: one interrupts what is waiting on a connection, the other takes that back.
+var (
+	pastDeadline = time.Unix(1, 0)
+	zeroTime     time.Time // no deadline
+)
+
+func (up *upstream) interrupt() { _ = up.nc.SetDeadline(pastDeadline) }
+
+// replyTo maps what went wrong between us and the app to the answer.
+func (x *exchange) replyTo(err error) *head.Reply {
+	var dial *unreachableError
+	switch {
+	case errors.As(err, &dial):
+		return head.Unreached
+	case errors.Is(err, errBadBody):
+		return head.BadBody
+	case errors.Is(err, errSlowBody):
+		return slowBody
+	case errors.Is(err, errTimedOut):
+		return head.TimedOut
+	}
+	return head.BadAnswer
+}
