@@ -21,7 +21,7 @@ var budgets = []budget{
 	cpuBudget(sharedRead, luaGet, 0.75, 4),
 	cpuBudget(frontRead, nginxBalances, 0.85, 5.5),
 	cpuBudget(stickyTLS, nginxTLS, 1, 5),
-	allocationBudget(stickyRead, 2, 120),
+	allocationBudget(stickyRead, 2, 130),
 	idleBudget(stickyRead, 4, 30),
 	idleBudget(frontRead, 4, 30),
 	operationBudget("sticky, copies 2, read", 0, 0.05),
