@@ -144,3 +144,19 @@ func TestRatio(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// A timed figure gets a margin, a counted one does not.
+func TestBudgetsAreHeld(t *testing.T) {
+	r := &results{
+		series: []series{{64, map[string][]turn{
+			stickyRead: {{cpu: 8, allocations: 1000}}, nginxPlain: {{cpu: 1}}, frontRead: {{cpu: 1}}, nginxBalances: {{cpu: 1}},
+		}}},
+		operations: map[string]float64{"shared, read": 1},
+	}
+	for margin, want := range map[float64]int{1: 2, 10: 1} {
+		table, broken := r.budgetTable(margin)
+		if len(broken) != want || len(table.rows) != 4 {
+			t.Errorf("margin %v: %d figures, broken %q", margin, len(table.rows), broken)
+		}
+	}
+}
