@@ -24,12 +24,12 @@ var budgets = []budget{
 	allocationBudget(stickyRead, 2, 130),
 	idleBudget(stickyRead, 4, 30),
 	idleBudget(frontRead, 4, 30),
-	operationBudget("sticky, copies 2, read", 0, 0.05),
-	operationBudget("sticky, copies 2, write", 4, 4.1),
-	operationBudget("sticky, copies 1, read", 0, 0.05),
-	operationBudget("sticky, copies 1, write", 2, 2.1),
-	operationBudget("shared, read", 1, 1.05),
-	operationBudget("shared, write", 4, 4.1),
+	operationBudget("sticky, copies 2, read", 0, 0.15),
+	operationBudget("sticky, copies 2, write", 4, 4.25),
+	operationBudget("sticky, copies 1, read", 0, 0.15),
+	operationBudget("sticky, copies 1, write", 2, 2.15),
+	operationBudget("shared, read", 1, 1.15),
+	operationBudget("shared, write", 4, 4.25),
 }
 
 // cpuBudget is about the CPU time of a request, over another candidate's, with the first number of connections.

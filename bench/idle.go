@@ -29,8 +29,8 @@ func (m idleMemory) perConnection() float64 {
 	return (m.after - m.before) * 1024 / float64(m.connections)
 }
 
-// idle opens connections to a candidate, has one request served on each, and reads what its processes hold then. Load came before, so
-// that the difference is what the connections take, not what a server needs for its first request.
+// idle opens connections to a candidate, has one request served on each, and reads what its processes hold then. No load came before: what a
+// server keeps of that for later would hide what the connections take.
 func (l *lab) idle(c *candidate, connections int) (m idleMemory, err error) {
 	m.connections = connections
 	if m.before, err = c.process.memory(); err != nil {

@@ -60,9 +60,6 @@ func (o options) measure(l *lab, wanted func(peer) bool) (*results, error) {
 	if r.candidates, err = s.begin(func(p peer) bool { return wanted(p) && !slices.Contains(o.without, p.needs) }); err != nil {
 		return nil, err
 	}
-	if r.series, err = o.load(l, r.candidates); err != nil {
-		return nil, err
-	}
 	for _, c := range r.candidates {
 		if !slices.Contains([]string{nginxPlain, haproxyPlain, envoyPlain, stickyRead, stickyTLS, nginxTLS, frontRead}, c.name) {
 			continue
@@ -71,6 +68,9 @@ func (o options) measure(l *lab, wanted func(peer) bool) (*results, error) {
 		if r.idle[c.name], err = l.idle(c, o.idle); err != nil {
 			return nil, err
 		}
+	}
+	if r.series, err = o.load(l, r.candidates); err != nil {
+		return nil, err
 	}
 	if o.profiles != "" {
 		err = l.profile(r.candidates, o.profiles, o.connections[0], o.turn)
