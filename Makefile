@@ -8,7 +8,7 @@ PACKAGES     ?= ./...
 # The race detector links with a C compiler; without one the tests run without it.
 RACE := $(if $(shell command -v gcc || command -v clang || command -v cc),-race)
 
-.PHONY: help build deps test check lint bench bench-msm bench-check fuzz torture
+.PHONY: help build deps test check lint bench bench-msm bench-check fuzz torture images
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,7 @@ test: deps ## vet, then every test with the race detector
 	go vet $(PACKAGES)
 	go test $(RACE) $(PACKAGES)
 	go test -run TestMutantsAreCaught ./test/sim
+	@$(MAKE) --no-print-directory images
 
 check: lint test ## format, linters, vet, race tests
 
@@ -45,6 +46,9 @@ bench-check: ## fails when the data path leaves its budget; where other work run
 
 torture: ## real processes killed, frozen and emptied under load, in one table
 	@go run ./test/torture
+
+images: ## Dockerfile, compose files and manifests, read by their own parsers and run as processes
+	cd test/images && go vet ./... && go test ./...
 
 fuzz: ## each fuzz target for FUZZ_TIME (30s)
 	@.ci/fuzz $(FUZZ_TIME)

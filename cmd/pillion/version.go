@@ -21,8 +21,14 @@ func newVersionCommand(e env) *cobra.Command {
 	}
 }
 
+// release is set by the linker where the sources come without their history: in the image, see Dockerfile.
+var release string
+
 // version is the tag or commit that the binary was built from, as the Go toolchain recorded it.
 func version() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}
