@@ -38,7 +38,7 @@ func isNormal(path string) bool {
 	return true
 }
 
-func mustEscape(c byte) bool { return c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>`{}", c) >= 0 }
+func mustEscape(c byte) bool { return c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>^`{|}", c) >= 0 }
 
 // unreserved need no escape (RFC 3986, section 2.3).
 func unreserved(c byte) bool {
