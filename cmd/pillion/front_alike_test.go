@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -13,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,16 +32,28 @@ type standIn struct {
 	client     *xds.Client
 	stop       func()
 	requests   atomic.Int64
+	held       chan struct{} // slow answers wait for its end
+	release    func()
 }
 
 func startStandIn(t *testing.T, plane, app, route string) *standIn {
+	t.Helper()
+	return startSecureStandIn(t, plane, app, route)
+}
+
+// startSecureStandIn speaks TLS when it has a certificate.
+func startSecureStandIn(t *testing.T, plane, app, route string, pair ...tls.Certificate) *standIn {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &standIn{app: app, route: route, address: l.Addr().String()}
-	server := &http.Server{Handler: s}
+	s := &standIn{app: app, route: route, address: l.Addr().String(), held: make(chan struct{})}
+	s.release = sync.OnceFunc(func() { close(s.held) })
+	server := &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
+	if len(pair) > 0 {
+		l = tls.NewListener(l, &tls.Config{Certificates: pair})
+	}
 	go func() { _ = server.Serve(l) }()
 	s.client, err = xds.NewClient(xds.ClientOptions{
 		Targets: []string{plane}, Log: slog.New(slog.DiscardHandler), Changed: func(string, *structpb.Struct) error { return nil },
@@ -66,6 +81,11 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		case <-time.After(patience):
 		}
+	case r.URL.Path == "/echo":
+		echo(w, r)
+		return
+	case query == "slow":
+		<-s.held
 	case query == "break-"+s.route:
 		panic(http.ErrAbortHandler)
 	case query == "decline-"+s.route:
@@ -155,6 +175,7 @@ func ask(address, method, host, target string, fields ...string) (answer *http.R
 
 // What drives Envoy drives the front: the same questions go the same way.
 func TestFrontIsAlikeEnvoy(t *testing.T) {
+	t.Parallel()
 	m := startMall(t)
 	t.Run("routes", m.routes)
 	t.Run("homes", m.homes)
