@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/pillion-proxy/pillion/xds"
+)
+
+// measureKill kills sidecars behind Envoy. What is under way there cannot be saved when it is a POST; nothing else may fail.
+func measureKill(l *lab, t *table) error {
+	s, err := l.startSite(true)
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	f, err := startEnvoy(s)
+	if err != nil {
+		return err
+	}
+	c := gather(f.url, f.dial)
+	var kills []time.Time
+	for i := range l.rounds {
+		m := s.members[i%2]
+		if err = c.more(s.ctx, 200); err != nil {
+			break
+		}
+		kills = append(kills, time.Now())
+		m.process.kill()
+		if err = s.raise(m); err != nil {
+			break
+		}
+	}
+	c.disperse()
+	if err != nil {
+		return err
+	}
+	gets, under, posts := 0, 0, 0
+	for _, f := range c.failures {
+		switch {
+		case f.method == http.MethodGet:
+			gets++
+		case f.spans(kills):
+			under++
+		default:
+			posts++
+		}
+	}
+	t.add("kill -9 of a sidecar, behind envoy", fmt.Sprintf("%d GET, %d POST, %d POST under way", gets, posts, under), "0, 0, any",
+		fmt.Sprintf("%d requests, %d kills, %d lost, %d twice %s", c.requests.Load(), len(kills), c.lost.Load(), s.ledger.twice(), c.said()))
+	return nil
+}
+
+// spans tells whether the request was under way at one of those times.
+func (f failure) spans(times []time.Time) bool {
+	for _, at := range times {
+		if f.begun.Before(at) && f.end.After(at) {
+			return true
+		}
+	}
+	return false
+}
+
+// late is how long after the control plane's restart its sidecars come back: within the hold-off, and long after Envoy.
+const late = 2 * time.Second
+
+// standIn is a server that registers as a sidecar does, and can be made late.
+type standIn struct {
+	server *http.Server
+	what   xds.Sidecar
+	client *xds.Client
+	end    func()
+}
+
+// register holds a stream to a control plane until end.
+func (b *standIn) register(target string) error {
+	var err error
+	b.client, err = xds.NewClient(xds.ClientOptions{
+		Targets: []string{target}, Sidecar: b.what, Log: slog.New(slog.DiscardHandler), Changed: func(string, *structpb.Struct) error { return nil },
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var run sync.WaitGroup
+	run.Go(func() { b.client.Run(ctx) })
+	b.end = func() { cancel(); run.Wait() }
+	return nil
+}
+
+// startStandIn answers every request with the same.
+func startStandIn(l *lab, route string) (*standIn, error) {
+	port, err := l.freePort()
+	if err != nil {
+		return nil, err
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	b := &standIn{what: xds.Sidecar{App: "shop", Space: "shop", Route: route, Address: address, Cookie: "psid"}}
+	b.server = &http.Server{Addr: address, ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, "0")
+	})}
+	go func() { _ = b.server.ListenAndServe() }()
+	return b, until(l.ctx, address+" answers", func() error { _, err := fetch("http://" + address + "/"); return err })
+}
+
+// measureRestart kills the control plane and starts it again; Envoy is back at once, the sidecars late.
+func measureRestart(l *lab, t *table) error {
+	s := &site{lab: l, first: len(l.processes), ledger: newLedger()}
+	defer s.end()
+	if err := s.startPlane(); err != nil {
+		return err
+	}
+	target := s.plane.says["listening on"]
+	var all []*standIn
+	defer func() {
+		for _, b := range all {
+			b.end()
+			_ = b.server.Close()
+		}
+	}()
+	for _, route := range []string{"a1", "a2"} {
+		b, err := startStandIn(l, route)
+		if err == nil {
+			err = b.register(target)
+		}
+		if err != nil {
+			return err
+		}
+		all = append(all, b)
+	}
+	f, err := startEnvoy(s)
+	if err != nil {
+		return err
+	}
+	c := gather(f.url, f.dial)
+	rounds := max(1, l.rounds/5)
+	for range rounds {
+		if err = s.restartPlane(all, target); err == nil {
+			err = c.more(s.ctx, 1000)
+		}
+		if err != nil {
+			break
+		}
+	}
+	c.disperse()
+	t.add("control plane restarted, its sidecars 2 s late", fmt.Sprintf("%d failed", c.failed()), "0",
+		fmt.Sprintf("%d requests, %d restarts %s", c.requests.Load(), rounds, c.said()))
+	return err
+}
+
+func (s *site) restartPlane(sidecars []*standIn, target string) (err error) {
+	for _, b := range sidecars {
+		b.end()
+	}
+	s.plane.kill()
+	if s.plane, err = s.start(true, s.pillion, s.planeAt...); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(late):
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+	for _, b := range sidecars {
+		if err := b.register(target); err != nil {
+			return err
+		}
+	}
+	return until(s.ctx, "the control plane speaks", func() error {
+		_, err := fetch("http://" + s.plane.says["admin on"] + "/ready")
+		return err
+	})
+}
