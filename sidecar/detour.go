@@ -22,25 +22,31 @@ func (h *Handler) detour(v *visit, req *head.Head) (head.To, *head.Reply) {
 	return head.To{}, head.Fail(503, head.AppUnreachable, "app does not accept connections").Unexecuted()
 }
 
-// otherThan chooses a peer that was not tried: one that answered lately before one that was not asked, and that before one that is dead.
-// Where several are alike, requests take turns.
+// otherThan chooses a peer that was not tried: one that answered lately before one that was not asked, then one that leaves, for it serves
+// still, and at last one that is dead. Where several are alike, requests take turns.
 func (h *Handler) otherThan(tried []string) (best string) {
 	routes := h.peerRoutes()
 	turn, most := int(h.turn.Add(1)), 0
 	for i := range routes {
 		route := routes[(turn+i)%len(routes)]
-		if !h.takes(route) || slices.Contains(tried, route) {
-			continue
-		}
-		rank := 2
-		if alive, known := h.pulses.of(route); known {
-			rank = map[bool]int{true: 3, false: 1}[alive]
-		}
-		if rank > most {
+		if rank := h.rank(route); rank > most && !slices.Contains(tried, route) {
 			best, most = route, rank
 		}
 	}
 	return best
+}
+
+func (h *Handler) rank(route string) int {
+	alive, known := h.pulses.of(route)
+	switch {
+	case known && !alive:
+		return 1
+	case !h.takes(route):
+		return 2
+	case !known:
+		return 3
+	}
+	return 4
 }
 
 // withdraw takes back what serve prepared for the app.

@@ -23,7 +23,7 @@ type pulses struct {
 }
 
 type pulse struct {
-	at             time.Time
+	at, told       time.Time // when it answered or did not; when it said whether it leaves
 	alive, leaving bool
 }
 
@@ -33,14 +33,21 @@ func newPulses() *pulses { return &pulses{last: map[string]pulse{}} }
 func (p *pulses) felt(route string, alive bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last[route] = pulse{time.Now(), alive, alive && p.last[route].leaving}
+	last := p.last[route]
+	p.last[route] = pulse{time.Now(), last.told, alive, alive && last.leaving}
 }
 
-// told notes what the peer says of itself.
-func (p *pulses) told(route string, leaving bool) {
+// told notes what the peer says of itself, in a call of its own or in the answer to one that was made at that time: what it said since then
+// is newer.
+func (p *pulses) told(route string, leaving bool, asked time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last[route] = pulse{time.Now(), true, leaving}
+	last := p.last[route]
+	if last.told.After(asked) {
+		leaving = last.leaving
+	}
+	now := time.Now()
+	p.last[route] = pulse{now, now, true, leaving}
 }
 
 // of tells whether the peer answered lately; known is false when it was not asked lately.
@@ -76,9 +83,10 @@ func (k *sticky) home(ctx context.Context, v *visit) (route string, ok bool) {
 	if alive, known := h.pulses.of(route); known {
 		return route, alive
 	}
+	asked := time.Now()
 	v2, _, err := h.ask(ctx, route, callHome, message{random: v.id.Random, issued: v.id.Issued, epoch: uint32(v.id.Epoch)})
 	if err == nil {
-		h.pulses.told(route, v2 == goes)
+		h.pulses.told(route, v2 == goes, asked)
 	}
 	return route, err == nil && v2 == owned
 }

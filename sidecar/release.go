@@ -20,7 +20,7 @@ const (
 // hear answers a peer's call, most of them about one session. In shared mode nobody owns it, and only the end of one is news.
 func (h *Handler) hear(ctx context.Context, from, call string, m message) (verdict, message) {
 	if call == callLeave || call == callRejoin {
-		h.pulses.told(from, call == callLeave)
+		h.pulses.told(from, call == callLeave, time.Now())
 		return owned, message{}
 	}
 	if k, sticky := h.keeper.(*sticky); sticky {

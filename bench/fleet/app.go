@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -39,66 +36,17 @@ func (l *ledger) twice() (n int) {
 	return n
 }
 
-// app is a counter that a visitor raises with POST and reads with GET, and that can be replaced as a careful server is: it accepts nothing
-// more, answers what comes on the connections that it has, and ends with the last of them.
-type app struct {
-	address string
-	ledger  *ledger
-	server  *http.Server
-	list    net.Listener
-	leaving atomic.Bool
-	open    atomic.Int64
-}
-
 // Fields by which a visitor says who asks and how long it shall take.
 const (
 	fieldID    = "X-Request-Id"
 	fieldDelay = "X-Delay"
 )
 
-func startApp(l *ledger) (*app, error) {
-	a := &app{address: "127.0.0.1:0", ledger: l}
-	return a, a.start()
-}
+// counter is an app that a visitor raises with POST and reads with GET.
+type counter struct{ *ledger }
 
-func (a *app) start() error {
-	l, err := net.Listen("tcp", a.address)
-	if err != nil {
-		return err
-	}
-	a.list, a.address = l, l.Addr().String()
-	a.leaving.Store(false)
-	a.server = &http.Server{Handler: a, ReadHeaderTimeout: patience, ConnState: func(_ net.Conn, s http.ConnState) {
-		switch s {
-		case http.StateNew:
-			a.open.Add(1)
-		case http.StateClosed, http.StateHijacked:
-			a.open.Add(-1)
-		}
-	}}
-	go func() { _ = a.server.Serve(l) }()
-	return nil
-}
-
-// replaceable ends the app; start begins it again at the same address.
-func (a *app) end(ctx context.Context) error {
-	a.leaving.Store(true)
-	_ = a.list.Close()
-	err := until(ctx, "the app's connections end", func() error {
-		if n := a.open.Load(); n > 0 {
-			return fmt.Errorf("%d are open", n)
-		}
-		return nil
-	})
-	_ = a.server.Close()
-	return err
-}
-
-func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
-	if a.leaving.Load() {
-		w.Header().Set("Connection", "close")
-	}
 	if delay, err := strconv.Atoi(r.Header.Get(fieldDelay)); err == nil {
 		time.Sleep(time.Duration(delay) * time.Millisecond)
 	}
@@ -107,7 +55,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = json.Unmarshal([]byte(r.Header.Get("Pillion-Session")), &session)
 	if r.Method == http.MethodPost {
-		a.ledger.note(r.Header.Get(fieldID))
+		a.note(r.Header.Get(fieldID))
 		session.N++
 		w.Header().Set("Pillion-Patch", fmt.Sprintf(`{"n":%d}`, session.N))
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,14 +27,18 @@ func measureKill(l *lab, t *table) error {
 		return err
 	}
 	c := gather(f.url, f.dial)
-	var kills []time.Time
+	var kills []span
 	for i := range l.rounds {
 		m := s.members[i%2]
-		if err = c.more(s.ctx, 200); err != nil {
+		if err = f.healthy(s, 2); err == nil {
+			err = c.more(s.ctx, 200)
+		}
+		if err != nil {
 			break
 		}
-		kills = append(kills, time.Now())
+		began := time.Now()
 		m.process.kill()
+		kills = append(kills, span{began, time.Now()})
 		if err = s.raise(m); err != nil {
 			break
 		}
@@ -47,7 +52,7 @@ func measureKill(l *lab, t *table) error {
 		switch {
 		case f.method == http.MethodGet:
 			gets++
-		case f.spans(kills):
+		case f.during(kills):
 			under++
 		default:
 			posts++
@@ -58,14 +63,11 @@ func measureKill(l *lab, t *table) error {
 	return nil
 }
 
-// spans tells whether the request was under way at one of those times.
-func (f failure) spans(times []time.Time) bool {
-	for _, at := range times {
-		if f.begun.Before(at) && f.end.After(at) {
-			return true
-		}
-	}
-	return false
+type span struct{ begun, end time.Time }
+
+// during tells whether the request was under way in one of those spans.
+func (f failure) during(all []span) bool {
+	return slices.ContainsFunc(all, func(s span) bool { return f.begun.Before(s.end) && f.end.After(s.begun) })
 }
 
 // late is how long after the control plane's restart its sidecars come back: within the hold-off, and long after Envoy.

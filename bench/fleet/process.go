@@ -46,7 +46,7 @@ func (l *lockedLog) tail() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lines := strings.Split(strings.TrimSpace(l.b.String()), "\n")
-	return strings.Join(lines[max(0, len(lines)-8):], "\n")
+	return strings.Join(lines[max(0, len(lines)-40):], "\n")
 }
 
 // start starts a program; with announced, one of ours that prints its addresses.
@@ -133,7 +133,7 @@ func until(ctx context.Context, what string, is func() error) error {
 	}
 }
 
-var asker = http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var asker = http.Client{Timeout: 5 * time.Second}
 
 // fetch reads a page; any other status than 200 is an error.
 func fetch(url string) (string, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -51,6 +52,11 @@ func (l *lab) roll(t *table, kind frontKind, what string, replace func(*site, *m
 	if err != nil {
 		return err
 	}
+	if c.failed() > 0 {
+		for _, m := range s.members {
+			progress("%s said last:\n%s", m.route, m.process.log.tail())
+		}
+	}
 	t.add(fmt.Sprintf("every %s replaced, behind %s", what[:len(what)-1], kind.name),
 		fmt.Sprintf("%d failed, %d lost, %d twice", c.failed(), c.lost.Load(), s.ledger.twice()), "0, 0, 0",
 		fmt.Sprintf("%d requests, %d rounds, %.0f s %s", c.requests.Load(), rounds, time.Since(start).Seconds(), c.said()))
@@ -62,9 +68,14 @@ func (s *site) replaceSidecar(m *member) error {
 	return s.raise(m)
 }
 
+// breath is what a deploy waits from one app to the next.
+const breath = 300 * time.Millisecond
+
 // replaceApp ends an app, waits until its sidecar has noticed, and starts it again.
 func (s *site) replaceApp(m *member) error {
-	if err := m.app.end(s.ctx); err != nil {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	if err := m.app.End(ctx); err != nil {
 		return err
 	}
 	if err := until(s.ctx, m.route+" sends visitors elsewhere", func() error {
@@ -75,8 +86,15 @@ func (s *site) replaceApp(m *member) error {
 	}); err != nil {
 		return err
 	}
-	if err := m.app.start(); err != nil {
+	if err := m.app.Again(); err != nil {
 		return err
 	}
-	return s.serves(m)
+	if err := s.serves(m); err != nil {
+		return err
+	}
+	select { // a request that has just met this gap shall not meet the next one too
+	case <-time.After(breath):
+	case <-s.ctx.Done():
+	}
+	return nil
 }

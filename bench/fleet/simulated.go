@@ -127,12 +127,10 @@ func (f *simulated) changeOneByOne(t *table) error {
 			}
 			took = append(took, at.Sub(start))
 		}
-		for _, front := range f.fronts {
-			got, n := front.got()
-			bytes += n
-			for _, name := range got {
-				types[strings.ReplaceAll(name, b.what.App, "APP")] = true
-			}
+		n, names := f.received(b.what.App)
+		bytes += n
+		for _, name := range names {
+			types[name] = true
 		}
 		b.client.SetDraining(false)
 		if err := f.settled(); err != nil {
@@ -146,8 +144,51 @@ func (f *simulated) changeOneByOne(t *table) error {
 	slices.Sort(all)
 	t.add(fmt.Sprintf("%d sidecars, %d fronts: a change until a front has it", f.size.sidecars, f.size.fronts),
 		fmt.Sprintf("p50 %s, p99 %s", ms(quantile(took, 0.5)), ms(quantile(took, 0.99))), "p99 50 ms", fmt.Sprintf("%d changes, max %s", f.size.changes, ms(quantile(took, 1))))
-	t.add("what a front is sent for it", fmt.Sprintf("%d bytes", bytes/f.size.changes/len(f.fronts)), "that app's EDS, the routes", strings.Join(all, ", "))
+	joined, err := f.join()
+	if err != nil {
+		return err
+	}
+	t.add("what a front is sent for a new one", fmt.Sprintf("%d bytes", joined.bytes), "that app's EDS, the routes", strings.Join(joined.names, ", "))
+	t.add("what a front is sent for a drain", fmt.Sprintf("%d bytes", bytes/f.size.changes/len(f.fronts)), "that app's EDS", strings.Join(all, ", "))
 	return nil
+}
+
+// sent is what a front was sent, on average, and the types and names of all that was; the app that changed is APP.
+type sent struct {
+	bytes int
+	names []string
+}
+
+func (f *simulated) received(app string) (bytes int, names []string) {
+	for _, front := range f.fronts {
+		got, n := front.got()
+		bytes += n
+		for _, name := range got {
+			typed, named, _ := strings.Cut(name, " ")
+			if of, _, _ := strings.Cut(named, "/"); of == app { // assignments are named after their clusters' settings too
+				named = "APP"
+			}
+			names = append(names, typed+" "+named)
+		}
+	}
+	slices.Sort(names)
+	return bytes, slices.Compact(names)
+}
+
+// join adds one sidecar.
+func (f *simulated) join() (sent, error) {
+	for _, front := range f.fronts {
+		front.forget()
+	}
+	b := &standIn{what: f.sidecars[0].what}
+	b.what.Route, b.what.Address = "new", "10.99.0.1:8080"
+	if err := b.register(f.target); err != nil {
+		return sent{}, err
+	}
+	f.sidecars, f.size.sidecars = append(f.sidecars, b), f.size.sidecars+1
+	err := f.settled()
+	bytes, names := f.received(b.what.App)
+	return sent{bytes / len(f.fronts), names}, err
 }
 
 // changeAtOnce lets 100 sidecars change within 50 ms.

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/pillion-proxy/pillion/internal/apptest"
 )
 
 // site is two memcached, two apps and two sidecars, with a control plane or with each other's address in their settings.
@@ -24,7 +26,7 @@ type site struct {
 type member struct {
 	route   string
 	address string
-	app     *app
+	app     *apptest.Server
 	args    []string
 	process *process
 }
@@ -37,7 +39,7 @@ func (l *lab) startSite(withPlane bool, settings ...string) (s *site, err error)
 			s.end()
 		}
 	}()
-	common := append([]string{"--app=shop", "--admin=127.0.0.1:0", "--session-insecure-cookie", "--log-level=warn", "--ring-local-nodes=none",
+	common := append([]string{"--app=shop", "--admin=127.0.0.1:0", "--session-insecure-cookie", "--log-level=warn", "--ring-op-timeout=1s", "--commit-timeout=5s", "--ring-local-nodes=none",
 		"--keys=id=1,use=seal,file=" + l.key}, settings...)
 	for _, name := range []string{"n1", "n2"} {
 		address, err := s.startNode()
@@ -58,13 +60,13 @@ func (l *lab) startSite(withPlane bool, settings ...string) (s *site, err error)
 			return s, err
 		}
 		m := &member{route: route, address: fmt.Sprintf("127.0.0.1:%d", port)}
-		if m.app, err = startApp(s.ledger); err != nil {
+		if m.app, err = apptest.Start(counter{s.ledger}); err != nil {
 			return s, err
 		}
 		s.members = append(s.members, m)
 	}
 	for _, m := range s.members {
-		m.args = append([]string{"sidecar", "--route=" + m.route, "--listen=" + m.address, "--upstream=http://" + m.app.address}, common...)
+		m.args = append([]string{"sidecar", "--route=" + m.route, "--listen=" + m.address, "--upstream=http://" + m.app.Address()}, common...)
 		for _, other := range s.members {
 			if other != m && !withPlane {
 				m.args = append(m.args, "--peers="+other.route+"="+other.address)
@@ -165,7 +167,7 @@ func (s *site) end() {
 	s.stopSince(s.first)
 	for _, m := range s.members {
 		if m.app != nil {
-			_ = m.app.server.Close()
+			_ = m.app.Close()
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-proxy/pillion/internal/apptest"
 	"github.com/pillion-proxy/pillion/internal/demo"
 )
 
@@ -169,63 +170,32 @@ func TestDrainAndUndrainFront(t *testing.T) {
 	}
 }
 
-// replaceable is an app that ends as a careful one does, accepting nothing more and answering what comes on the connections it has, and that
-// starts again at the same address.
-type replaceable struct {
-	t       *testing.T
-	route   string
-	address string
-	server  *http.Server
-	leaving atomic.Bool
-	open    atomic.Int64 // connections
-	list    net.Listener
-}
+// replaceable is a counter app that can be replaced under load.
+type replaceable struct{ *apptest.Server }
 
-func startReplaceable(t *testing.T, route string) *replaceable {
-	a := &replaceable{t: t, route: route, address: "127.0.0.1:0"}
-	a.start()
-	t.Cleanup(func() { _ = a.server.Close() })
-	return a
-}
-
-func (a *replaceable) start() {
-	a.t.Helper()
-	l, err := net.Listen("tcp", a.address)
+func startReplaceable(t *testing.T, route string) replaceable {
+	t.Helper()
+	s, err := apptest.Start(demo.App(route))
 	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
-	a.list, a.address = l, l.Addr().String()
-	a.leaving.Store(false)
-	app := demo.App(a.route)
-	a.server = &http.Server{
-		ReadHeaderTimeout: patience,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if a.leaving.Load() {
-				w.Header().Set("Connection", "close")
-			}
-			app.ServeHTTP(w, r)
-		}),
-		ConnState: func(_ net.Conn, s http.ConnState) {
-			switch s {
-			case http.StateNew:
-				a.open.Add(1)
-			case http.StateClosed, http.StateHijacked:
-				a.open.Add(-1)
-			}
-		},
-	}
-	go func() { _ = a.server.Serve(l) }()
+	t.Cleanup(func() { _ = s.Close() })
+	return replaceable{s}
 }
 
-func (a *replaceable) stop() {
-	a.t.Helper()
-	a.leaving.Store(true)
-	_ = a.list.Close()
-	eventually(a.t, a.route+"'s app has no connections", func() bool { return a.open.Load() == 0 })
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func (a replaceable) stop(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := a.server.Shutdown(ctx); err != nil {
-		a.t.Error(err)
+	if err := a.End(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (a replaceable) start(t *testing.T) {
+	t.Helper()
+	if err := a.Again(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -239,12 +209,12 @@ func TestAppIsReplacedBehindItsSidecar(t *testing.T) {
 	stop := startRiders(t, 4, func(int) string { return url })
 	for range 2 {
 		for _, route := range []string{"a1", "a2"} {
-			s.apps[route].stop()
+			s.apps[route].stop(t)
 			eventually(t, route+" drains", func() bool { return s.registered(t) == 1 })
 			if status := statusOf(s.sidecars[route].address); status != 503 {
 				t.Errorf("%s: its health path answers %d", route, status)
 			}
-			s.apps[route].start()
+			s.apps[route].start(t)
 			eventually(t, route+" is back", func() bool { return s.registered(t) == 2 })
 		}
 	}

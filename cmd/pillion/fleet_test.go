@@ -84,14 +84,14 @@ type fleetSite struct {
 	services string
 	port     int // of the front
 	args     map[string][]string
-	apps     map[string]*replaceable
+	apps     map[string]replaceable
 	sidecars map[string]command
 }
 
 func startFleetSite(t *testing.T) *fleetSite {
 	t.Helper()
 	dir := t.TempDir()
-	s := &fleetSite{services: filepath.Join(dir, "services.yaml"), port: 20000 + rand.IntN(12000), args: map[string][]string{}, apps: map[string]*replaceable{}, sidecars: map[string]command{}}
+	s := &fleetSite{services: filepath.Join(dir, "services.yaml"), port: 20000 + rand.IntN(12000), args: map[string][]string{}, apps: map[string]replaceable{}, sidecars: map[string]command{}}
 	s.write(t, "")
 	s.plane = startCommand(t, "control-plane", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--hold-off", "0s", "--services", s.services)
 	key := filepath.Join(dir, "key")
@@ -102,7 +102,7 @@ func startFleetSite(t *testing.T) *fleetSite {
 	for _, route := range []string{"a1", "a2"} {
 		s.apps[route] = startReplaceable(t, route)
 		s.args[route] = []string{
-			"sidecar", "--app", "shop", "--route", route, "--upstream", "http://" + s.apps[route].address, "--admin", "127.0.0.1:0", "--ring-op-timeout=1s", "--commit-timeout=5s", "--session-insecure-cookie",
+			"sidecar", "--app", "shop", "--route", route, "--upstream", "http://" + s.apps[route].Address(), "--admin", "127.0.0.1:0", "--ring-op-timeout=1s", "--commit-timeout=5s", "--session-insecure-cookie",
 			"--ring-nodes", "n1=" + n1, "--ring-nodes", "n2=" + n2, "--keys", "id=1,file=" + key + ",use=seal", "--control-plane", s.plane.address,
 		}
 		s.start(t, route, "127.0.0.1:0")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pillion-proxy/pillion/internal/acceptqueue"
 	"github.com/pillion-proxy/pillion/internal/admin"
 	"github.com/pillion-proxy/pillion/internal/api"
 	"github.com/pillion-proxy/pillion/internal/config"
@@ -126,7 +127,7 @@ func (p *process) serve() <-chan error {
 
 // listen takes the address that a setting names.
 func listen(key, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+	l, err := acceptqueue.Listen(address)
 	if err != nil {
 		return nil, hinted{fmt.Errorf("%s: %w", key, err), "another process may have the port; port 0 takes a free one"}
 	}

@@ -12,14 +12,14 @@ import (
 
 // staticSite is two sidecars that know each other by their settings alone, and no control plane.
 type staticSite struct {
-	apps     map[string]*replaceable
+	apps     map[string]replaceable
 	args     map[string][]string
 	sidecars map[string]command
 }
 
 func startStaticSite(t *testing.T) *staticSite {
 	t.Helper()
-	s := &staticSite{apps: map[string]*replaceable{}, args: map[string][]string{}, sidecars: map[string]command{}}
+	s := &staticSite{apps: map[string]replaceable{}, args: map[string][]string{}, sidecars: map[string]command{}}
 	key := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(key, []byte(strings.Repeat("k", 32)), 0o600); err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func startStaticSite(t *testing.T) *staticSite {
 		s.apps[route] = startReplaceable(t, route)
 		other := map[string]string{"a1": "a2", "a2": "a1"}[route]
 		s.args[route] = []string{
-			"sidecar", "--app", "shop", "--route", route, "--upstream", "http://" + s.apps[route].address, "--admin", "127.0.0.1:0",
+			"sidecar", "--app", "shop", "--route", route, "--upstream", "http://" + s.apps[route].Address(), "--admin", "127.0.0.1:0",
 			"--listen", fmt.Sprintf("127.0.0.1:%d", ports[route]), "--peers", fmt.Sprintf("%s=127.0.0.1:%d", other, ports[other]),
 			"--ring-op-timeout=1s", "--commit-timeout=5s", "--session-insecure-cookie", "--ring-nodes", "n1=" + n1, "--ring-nodes", "n2=" + n2,
 			"--keys", "id=1,file=" + key + ",use=seal",
@@ -130,9 +130,9 @@ func TestRollingRestartBehindNginx(t *testing.T) {
 						s.start(t, route)
 						continue
 					}
-					s.apps[route].stop()
+					s.apps[route].stop(t)
 					eventually(t, route+" sends visitors elsewhere", func() bool { return statusOf(s.sidecars[route].address) == 503 })
-					s.apps[route].start()
+					s.apps[route].start(t)
 					eventually(t, route+" serves again", func() bool { return statusOf(s.sidecars[route].address) == 200 })
 				}
 			}

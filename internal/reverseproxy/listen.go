@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pillion-proxy/pillion/internal/acceptqueue"
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
@@ -87,7 +88,8 @@ type listener struct {
 	net.Listener
 	clients *clients
 	closing atomic.Bool
-	queued  []net.Conn // the rest after close; used by Accept alone
+	closed  bool       // this and the next are used by Accept alone
+	queued  []net.Conn // what came before it was closed
 }
 
 // close wakes Accept, which alone may empty the queue.
@@ -102,12 +104,13 @@ func (l *listener) close() {
 func (l *listener) Accept() (net.Conn, error) {
 	if !l.closing.Load() {
 		l.clients.wait()
-		c, err := l.Listener.Accept()
-		if err == nil || !l.closing.Load() {
+		if c, err := l.Listener.Accept(); err == nil || !l.closing.Load() {
 			return c, err
 		}
-		l.queued = acceptQueued(l.Listener)
-		_ = l.Listener.Close()
+	}
+	if !l.closed { // also when close came between two calls
+		l.closed = true
+		l.queued, _ = acceptqueue.Close(l.Listener)
 	}
 	if len(l.queued) == 0 {
 		return nil, net.ErrClosed
