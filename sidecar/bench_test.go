@@ -147,6 +147,7 @@ func BenchmarkMillion(b *testing.B) {
 		b.Skip("PILLION_MILLION is not set")
 	}
 	const n = 1_000_000
+	debug.SetGCPercent(40) // as cmd/pillion does
 	runtime.GC()
 	before := memory()
 	h := benched(b, true)
