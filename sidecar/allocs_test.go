@@ -2,7 +2,12 @@
 
 package sidecar
 
-import "testing"
+import (
+	"runtime"
+	"testing"
+
+	"github.com/pillion-proxy/pillion/internal/cache"
+)
 
 // What the engine takes from the heap for a request: Pillion-Meta, whose time of expiry moves on. Nothing for visitors without a session.
 func TestAllocations(t *testing.T) {
@@ -20,4 +25,30 @@ func TestAllocations(t *testing.T) {
 			}
 		}
 	}
+}
+
+// memory_limit means what it says: the bytes that the table accounts for are those that it takes.
+func TestAccountedMemory(t *testing.T) {
+	const n = 10_000
+	before := heap()
+	h := benched(t, true)
+	h.spellings = cache.New[[16]byte, *spelling](0)
+	var e exchange
+	for range n {
+		e.bear(t, h)
+	}
+	taken, accounted := heap()-before, h.keeper.(*sticky).table.bytes.Load()
+	if ratio := float64(taken) / float64(accounted); ratio < 0.9 || ratio > 1.1 {
+		t.Errorf("%d sessions take %d bytes, %d are accounted for", n, taken, accounted)
+	}
+	if each := taken / n; each > 1434 {
+		t.Errorf("a session of 1 KB takes %d bytes, more than 1.4 KB", each)
+	}
+	runtime.KeepAlive(h)
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	return int64(memory().HeapAlloc)
 }

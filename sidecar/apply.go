@@ -29,6 +29,10 @@ func (h *Handler) apply(ctx context.Context, v *visit, in *instructions) error {
 	if in.none() {
 		return nil
 	}
+	if err := h.crowd.enter(); err != nil {
+		return err
+	}
+	defer h.crowd.leave()
 	v.exact = v.exact || h.heart.stoodStill(v.accessed, time.Now())
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
 	defer cancel()
@@ -136,6 +140,10 @@ func (h *Handler) reply(err error) *head.Reply {
 		return head.Fail(502, head.ContractError, err.Error())
 	case errors.Is(err, store.ErrBusy):
 		return head.Fail(503, head.Overload, "too many requests wait for the session nodes")
+	case errors.Is(err, errCrowd):
+		return head.Fail(503, head.Overload, "too many requests wait for their sessions")
+	case errors.Is(err, errTooManyBirths):
+		return head.Fail(429, head.Overload, "too many new sessions from this address (limits.creations)")
 	case errors.Is(err, errOverload):
 		return head.Fail(503, head.Overload, "the memory for sessions is full")
 	case errors.Is(err, errFrozen):

@@ -10,6 +10,8 @@ const (
 	backgroundWorkers = 8
 	backgroundLimit   = 100_000
 	backgroundRetry   = time.Second
+	// lateLimit bounds what waits to be tried again. It is more than the queue takes, for tombstones are among it (L5).
+	lateLimit = 4 * backgroundLimit
 )
 
 // background writes to the ring what no request waits for: touches, refills, asynchronous commits, tombstones still owed to a node. There
@@ -20,7 +22,8 @@ type background struct {
 	queue   []job
 	waiting map[[16]byte]bool
 	running int
-	retries int // jobs that will be queued again
+	late    map[[16]byte]bool // jobs that will be queued again
+	dropped func()            // counts those that will not
 	closed  bool
 }
 
@@ -29,8 +32,8 @@ type job struct {
 	run    func(context.Context)
 }
 
-func newBackground() *background {
-	b := &background{waiting: map[[16]byte]bool{}}
+func newBackground(dropped func()) *background {
+	b := &background{waiting: map[[16]byte]bool{}, late: map[[16]byte]bool{}, dropped: dropped}
 	b.changed.L = &b.mu
 	return b
 }
@@ -55,15 +58,23 @@ func (b *background) add(random [16]byte, run func(context.Context)) bool {
 func (b *background) again(random [16]byte, run func(context.Context)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.retries++
+	switch {
+	case b.late[random]:
+		return // it will be done then
+	case len(b.late) >= lateLimit:
+		b.dropped()
+		return
+	}
+	b.late[random] = true
 	time.AfterFunc(backgroundRetry, func() {
-		if !b.add(random, run) {
+		queued := b.add(random, run)
+		b.mu.Lock()
+		delete(b.late, random)
+		b.changed.Broadcast()
+		b.mu.Unlock()
+		if !queued {
 			b.again(random, run)
 		}
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.retries--
-		b.changed.Broadcast()
 	})
 }
 
@@ -114,7 +125,7 @@ func (b *background) next(ctx context.Context) bool {
 func (b *background) waits() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.queue) + b.running + b.retries
+	return len(b.queue) + b.running + len(b.late)
 }
 
 // flush waits until nothing is queued, running or to be tried again, or ctx ends.
@@ -127,7 +138,7 @@ func (b *background) flush(ctx context.Context) {
 	defer stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for (len(b.queue) > 0 || b.running > 0 || b.retries > 0) && ctx.Err() == nil && !b.closed {
+	for (len(b.queue) > 0 || b.running > 0 || len(b.late) > 0) && ctx.Err() == nil && !b.closed {
 		b.changed.Wait()
 	}
 }

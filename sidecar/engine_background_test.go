@@ -13,7 +13,7 @@ import (
 func TestOwedTombstoneIsNotForgotten(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			b := newBackground()
+			b := newBackground(func() { t.Error("dropped") })
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			release := make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -46,6 +47,8 @@ type Handler struct {
 	spellings  *cache.Cache[[16]byte, *spelling]
 	anonymous  *spelling // of no session
 	visits     sync.Pool
+	crowd      crowd
+	births     births
 	trust      atomic.Int64                                             // Unix nanoseconds until which memory is trusted
 	doubt      atomic.Int64                                             // Unix nanoseconds when it came to be trusted again, after it was not
 	renewed    chan struct{}                                            // a node has a new life
@@ -89,12 +92,13 @@ type visit struct {
 	open      *openExchange
 	spelling  *spelling  // of the session; until it is found, perhaps an older one
 	proven    *ring.Keys // have verified shown
+	client    netip.Addr // who asks, where that matters
 }
 
 // New returns the engine. Run must run beside it.
 func New(opts Options) *Handler {
 	h := &Handler{
-		opts: opts, locks: newLocks(&opts), handles: newHandles(opts.Random), background: newBackground(),
+		opts: opts, locks: newLocks(&opts), handles: newHandles(opts.Random), background: newBackground(opts.Metrics.Dropped.Inc),
 		touch: TouchInterval(opts.Idle), renewed: make(chan struct{}, 1),
 		clock: NewClock(opts.Incarnation, func() {
 			opts.Metrics.StampsAhead.Inc()
@@ -108,6 +112,7 @@ func New(opts Options) *Handler {
 	h.requests.anonymous = opts.Metrics.Requests.WithLabelValues("anonymous")
 	h.requests.ignored = opts.Metrics.Requests.WithLabelValues("ignored")
 	h.SetIgnore(opts.Ignore)
+	h.SetCreations(opts.Creations)
 	h.hops = newHops(opts.Route)
 	h.subjects = newSubjects(h)
 	h.pulses = newPulses()
@@ -254,6 +259,9 @@ func (h *Handler) Response(x *head.Exchange, resp *head.Head) error {
 			return head.Fail(502, head.ContractError, err.Error())
 		}
 		in = nothing
+	}
+	if v.loaded == nil && !in.none() {
+		v.client = x.Client(h.opts.TrustedProxies)
 	}
 	h.locks.learn(&x.Request, !in.none())
 	if err := h.apply(x.Context, v, in); err != nil && !errors.Is(err, errGone) {

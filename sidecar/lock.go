@@ -13,6 +13,9 @@ import (
 // learnedLimit bounds the routes that learned locking remembers; the oldest is forgotten first.
 const learnedLimit = 10_000
 
+// learnedLength is the longest route that is remembered. Longer ones are rare, hold something for one visitor, and count as writers.
+const learnedLength = 512
+
 // locks decide which requests of one session exclude each other, and make them wait in the order they came: first among the
 // requests of this sidecar, then, in shared mode, for the lock in the ring.
 type locks struct {
@@ -55,9 +58,12 @@ func (l *locks) learn(req *head.Head, wrote bool) {
 	if l.mode != LockAuto {
 		return
 	}
+	key := route(req)
+	if len(key) > learnedLength {
+		return
+	}
 	l.learnedMu.Lock()
 	defer l.learnedMu.Unlock()
-	key := route(req)
 	before, known := l.writes[key]
 	l.writes[key] = before || wrote
 	if known {
@@ -80,6 +86,10 @@ func (h *Handler) lock(ctx context.Context, v *visit, req *head.Head) error {
 		}
 		return nil
 	}
+	if err := h.crowd.enter(); err != nil {
+		return err
+	}
+	defer h.crowd.leave()
 	start := time.Now()
 	defer func() { h.opts.Metrics.LockSeconds.Observe(time.Since(start).Seconds()) }()
 	ctx, cancel := context.WithTimeout(ctx, h.locks.wait)

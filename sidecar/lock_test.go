@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,4 +84,7 @@ func TestLockCovers(t *testing.T) {
 	if len(auto.writes) > learnedLimit {
 		t.Errorf("%d learned routes", len(auto.writes))
 	}
+	long := &head.Head{Method: "GET", Target: "/" + strings.Repeat("x", learnedLength)}
+	auto.learn(long, false)
+	check(auto, long, true, true) // too long to remember: a writer
 }

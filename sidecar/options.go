@@ -3,6 +3,7 @@ package sidecar
 import (
 	"io"
 	"log/slog"
+	"net/netip"
 	"regexp"
 	"time"
 
@@ -63,6 +64,9 @@ type Options struct {
 	Lock      LockMode
 	LockPaths []*regexp.Regexp
 	LockWait  time.Duration
+
+	Creations      int // sessions that one client may begin in a minute; 0: any number
+	TrustedProxies []netip.Prefix
 
 	Strict      bool
 	MemoryLimit int64

@@ -52,6 +52,10 @@ func (h *Handler) begin(ctx context.Context, v *visit, in *instructions, entries
 	if err != nil || !changed && len(entries) == 0 {
 		return err
 	}
+	if prev == (sessioncodec.Link{}) && !h.births.admit(v.client, now) {
+		h.count("throttled")
+		return errTooManyBirths
+	}
 	// The session that the client showed, if any, is another one from here on.
 	v.id = h.relabel(id, h.opts.Store.Place())
 	v.seen, v.loaded, v.accessed = store.Seen{}, e.mine, now.UnixMilli()

@@ -118,6 +118,9 @@ func (k *sticky) commit(ctx context.Context, v *visit, e *edit) error {
 
 // keep writes the edited record and takes what the ring answers into memory; s.mu is held.
 func (k *sticky) keep(ctx context.Context, v *visit, s *session, before *sessioncodec.Record, e *edit) error {
+	if !k.table.room() {
+		return errOverload
+	}
 	if k.h.async() {
 		k.remember(s, newState(v.id, e.mine, true, false))
 		k.later(s)
@@ -172,9 +175,6 @@ func (k *sticky) took(ctx context.Context, v *visit, s *session, before *session
 
 // birth keeps a new session under v.id.
 func (k *sticky) birth(ctx context.Context, v *visit, e *edit) error {
-	if !k.table.room() {
-		return errOverload
-	}
 	s := k.table.lock(v.id.Random)
 	defer s.mu.Unlock()
 	s.accessed.Store(e.now)

@@ -16,7 +16,7 @@ const (
 )
 
 // table holds the sessions of a sticky sidecar. Its bytes are bounded: at the limit sessions that the ring has are dropped, the
-// longest unused first; a later visit loads them again.
+// longest unused first; a later visit loads them again. Where the ring has none of them, nothing more is taken.
 type table struct {
 	limit  int64
 	m      *metrics.Metrics

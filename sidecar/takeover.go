@@ -143,6 +143,9 @@ func (t *takeover) search(ctx context.Context) (again bool, err error) {
 // claim writes this process into the record as its owner.
 func (t *takeover) claim(ctx context.Context) (*state, error) {
 	k, s := t.k, t.s
+	if !k.table.room() {
+		return nil, errOverload
+	}
 	mine := *t.known
 	mine.Owner = k.h.owner(max(t.known.Owner.Epoch, s.promise.Load()) + 1)
 	saved, err := k.h.opts.Store.Save(ctx, t.shown, store.Write{Wait: store.Both, Refill: true,

@@ -146,6 +146,7 @@ func (p *process) reload(change config.Change, level *slog.LevelVar) {
 		return
 	}
 	p.handler.SetIgnore(c.Session.Ignore)
+	p.handler.SetCreations(c.Creations)
 	p.engine.SetLimits(head.Limits(c.Limits))
 	level.Set(c.Log.Level)
 	p.metrics.ConfigReloads.WithLabelValues("ok").Inc()

@@ -123,6 +123,7 @@ func sessionOptions(c *config.Config, route string, m *metrics.Metrics, log *slo
 		Commit: commits[c.Commit], CommitTimeout: c.CommitTimeout, Copies: c.Copies,
 		Refuse: c.Ring.Isolated == config.IsolatedRefuse, Anonymous: c.Ring.Unknown == config.UnknownAnonymous, UnknownFor: c.Ring.UnknownFor,
 		Lock: lockModes[c.Lock], LockPaths: c.LockPaths, LockWait: c.LockWait,
+		Creations: c.Creations, TrustedProxies: c.TrustedProxies,
 		Strict: c.Strict, MemoryLimit: c.MemoryLimit.Of(total), HeaderCache: int64(c.HeaderCache), Handles: c.API.Listen != "",
 		Secrets: secrets(c), Random: rand.Reader, Metrics: m, Log: log,
 	}

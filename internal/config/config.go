@@ -64,6 +64,7 @@ type Config struct {
 	TrustedProxies  []netip.Prefix
 	Log             Log
 	Limits          Limits
+	Creations       int
 
 	settings map[string]setting // each key as it was written, for print, the hash and reloads
 	files    snapshot           // what the files held

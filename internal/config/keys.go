@@ -172,6 +172,8 @@ var limitKeys = []key{
 		live(positive(func(c *Config) *time.Duration { return &c.Limits.Idle }))},
 	{"limits.header_timeout", "10s", "how long a visitor may take to send a request's head", "",
 		live(positive(func(c *Config) *time.Duration { return &c.Limits.HeaderTimeout }))},
+	{"limits.creations", "0", "sessions that one client, an IPv4 address or an IPv6 /64, may begin in a minute: more is a 429; 0 for no limit. Behind a front, set trusted_proxies", "600",
+		live(between(func(c *Config) *int { return &c.Creations }, 0, 1<<24))},
 	{"memory_limit", "25%", "memory for sticky sessions: a size, or a part of the machine's", "512MiB",
 		memory(func(c *Config) *Memory { return &c.MemoryLimit })},
 	{"header_cache", "64MiB", "memory for the header values of sessions in use, and in shared mode for their opened copies", "",

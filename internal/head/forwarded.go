@@ -13,7 +13,7 @@ func (o *EngineOptions) SetForwarded(x *Exchange) {
 		return
 	}
 	fields := &x.Request.Fields
-	trusted := o.trusts(x.Remote.Addr())
+	trusted := contain(o.TrustedProxies, x.Remote.Addr())
 	fields.Keep(func(name string) bool { return !saysForwarded(name) || trusted && isPlain(name) })
 	if x.RemoteIP != "" {
 		chain := x.RemoteIP
@@ -36,8 +36,26 @@ const (
 	forwardedHost  = "X-Forwarded-Host"
 )
 
-func (o *EngineOptions) trusts(a netip.Addr) bool {
-	for _, prefix := range o.TrustedProxies {
+// Client is who asked, once SetForwarded has written down who says so: the last in X-Forwarded-For that is no trusted proxy.
+func (x *Exchange) Client(trusted []netip.Prefix) netip.Addr {
+	client := x.Remote.Addr()
+	chain := x.Request.Fields.Get(forwardedFor)
+	for chain != "" {
+		at := strings.LastIndexByte(chain, ',')
+		said, err := netip.ParseAddr(strings.TrimSpace(chain[at+1:]))
+		if err != nil {
+			break
+		}
+		if client = said.Unmap(); !contain(trusted, client) {
+			break
+		}
+		chain = chain[:max(at, 0)]
+	}
+	return client
+}
+
+func contain(networks []netip.Prefix, a netip.Addr) bool {
+	for _, prefix := range networks {
 		if prefix.Contains(a) {
 			return true
 		}

@@ -2,6 +2,7 @@ package head
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -59,6 +60,28 @@ func TestOwnPaths(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: %d, want %d", target, got, want)
+		}
+	}
+}
+
+// M8, H12: the client is the last in the chain that no trusted proxy is; what it says itself counts for nothing.
+func TestClient(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	for _, row := range []struct{ remote, chain, want string }{
+		{"192.0.2.1", "", "192.0.2.1"},
+		{"192.0.2.1", "192.0.2.1", "192.0.2.1"},
+		{"10.0.0.1", "192.0.2.7, 10.0.0.1", "192.0.2.7"},
+		{"10.0.0.1", "203.0.113.9, 192.0.2.7, 10.0.0.2, 10.0.0.1", "192.0.2.7"},
+		{"10.0.0.1", "10.0.0.3, 10.0.0.1", "10.0.0.3"},
+		{"10.0.0.1", "unknown, 10.0.0.1", "10.0.0.1"},
+		{"10.0.0.1", "2001:db8::1,10.0.0.1", "2001:db8::1"},
+	} {
+		x := Exchange{Remote: netip.AddrPortFrom(netip.MustParseAddr(row.remote), 1)}
+		if row.chain != "" {
+			x.Request.Fields.Add("X-Forwarded-For", row.chain)
+		}
+		if got := x.Client(trusted); got != netip.MustParseAddr(row.want) {
+			t.Errorf("%s by %s: %s, want %s", row.chain, row.remote, got, row.want)
 		}
 	}
 }

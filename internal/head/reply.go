@@ -46,7 +46,7 @@ func (r *Reply) Unexecuted() *Reply {
 	return r
 }
 
-// Fail builds the answer to a request that Pillion cannot serve: a text body, never cached, Retry-After with every 503.
+// Fail builds the answer to a request that Pillion cannot serve: a text body, never cached, Retry-After with every 503 and 429.
 // details must hold no id, key or session value.
 func Fail(status int, token, details string) *Reply {
 	r := &Reply{Status: status, Token: token, Body: details + "\n"}
@@ -55,7 +55,10 @@ func Fail(status int, token, details string) *Reply {
 		{"Cache-Control", "no-store"},
 		{"Proxy-Status", "pillion; error=" + token + "; details=" + strconv.QuoteToASCII(details)},
 	}
-	if status == 503 {
+	switch status {
+	case 429:
+		r.Fields.Add("Retry-After", "60")
+	case 503:
 		r.Fields.Add("Retry-After", "1")
 	}
 	return r

@@ -11,12 +11,13 @@ type Metrics struct {
 	IDsRejected    *prometheus.CounterVec // reason: malformed, mac, expired, too_many
 	ContractErrors *prometheus.CounterVec // reason
 	Spoofs         prometheus.Counter
-	Sessions       *prometheus.CounterVec // event: created, destroyed, renewed, expired, lost, takeover, relocated, fenced, released, forwarded, fence, revoked, stale
+	Sessions       *prometheus.CounterVec // event: created, destroyed, renewed, expired, lost, takeover, relocated, fenced, released, forwarded, fence, revoked, throttled, stale
 	Commits        *prometheus.CounterVec // result: ok, isolated, failed, gone, lock_lost, too_large
 	CommitSeconds  prometheus.Histogram
 	LockSeconds    prometheus.Histogram
 	Unknown        prometheus.Counter
 	Touches        prometheus.Counter
+	Dropped        prometheus.Counter
 	ReadOnly       prometheus.Counter // requests that learned locking let pass without a lock
 	InMemory       prometheus.Gauge
 	MemoryBytes    prometheus.Gauge
@@ -49,6 +50,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		LockSeconds:    b.histogram("lock_seconds", "Time requests waited for a session lock."),
 		Unknown:        b.counter("unknown_total", "Requests whose session the ring could neither give nor deny."),
 		Touches:        b.counter("touches_total", "Background refreshes of stored copies."),
+		Dropped:        b.counter("background_dropped_total", "Writes owed to the ring that were given up, for too many are."),
 		ReadOnly:       b.counter("lock_read_only_total", "Requests that learned locking passed without a lock."),
 		InMemory:       b.gauge("sessions_in_memory", "Sessions in the memory table."),
 		MemoryBytes:    b.gauge("memory_bytes", "Bytes of session data in the memory table."),

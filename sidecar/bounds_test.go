@@ -1,0 +1,141 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+)
+
+// What clients, peers or a ring that fails can make a sidecar remember is bounded. The other bounds: TestHeaderCacheIsBounded,
+// TestMemoryIsBounded, TestM8CountsWithinBounds, TestFloodIsToldSo, learned routes in TestLocks, the list of a subject in TestL7.
+
+// Nonces: more calls than the window takes are refused, not forgotten.
+func TestNoncesAreBounded(t *testing.T) {
+	p := newHops("a1")
+	now := time.Unix(1e9, 0)
+	nonce := func(i int) (n [12]byte) {
+		binary.BigEndian.PutUint64(n[:], uint64(i))
+		return n
+	}
+	for i := range hopSeen {
+		if !p.fresh(nonce(i), now) {
+			t.Fatalf("nonce %d is refused", i)
+		}
+	}
+	if p.fresh(nonce(hopSeen), now) || p.fresh(nonce(1), now) || len(p.seen) != hopSeen || len(p.order) != hopSeen {
+		t.Errorf("%d nonces are remembered, %d may be", len(p.seen), hopSeen)
+	}
+	if !p.fresh(nonce(1), now.Add(3*hopWindow)) || len(p.seen) != 1 {
+		t.Errorf("after the window %d are remembered", len(p.seen))
+	}
+}
+
+// Writes to be tried again: one for each session however often it fails, and no more than may wait.
+func TestLateWritesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dropped := 0
+		b := newBackground(func() { dropped++ })
+		ran := 0
+		for range 3 {
+			b.again([16]byte{1}, func(context.Context) { ran++ })
+		}
+		for i := range lateLimit + 10 {
+			var random [16]byte
+			binary.BigEndian.PutUint64(random[8:], uint64(i+1))
+			b.again(random, func(context.Context) {})
+		}
+		if len(b.late) != lateLimit || dropped != 11 {
+			t.Errorf("%d wait, %d were dropped", len(b.late), dropped)
+		}
+		clear(b.late) // 400 000 timers that find nothing to do
+		ctx, cancel := context.WithCancel(t.Context())
+		go b.run(ctx)
+		time.Sleep(2 * backgroundRetry)
+		cancel()
+		synctest.Wait()
+		if ran != 1 {
+			t.Errorf("a write was tried %d times", ran)
+		}
+	})
+}
+
+// Handles in their grace time.
+func TestHandlesAreBounded(t *testing.T) {
+	s := newHandles(rand.Reader)
+	for range handlesKept + 100 {
+		s.close(s.open(&spelling{}))
+	}
+	if len(s.live) > handlesKept || len(s.ended) > handlesKept {
+		t.Errorf("%d handles are kept", len(s.live))
+	}
+}
+
+// The memory table: sessions that the ring has make room, and come back from there when they are asked for.
+func TestMemoryIsBounded(t *testing.T) {
+	h := benched(t, true)
+	k := h.keeper.(*sticky)
+	k.table.limit = 1 << 20
+	var e exchange
+	for range 3000 { // of 1.4 KB
+		e.bear(t, h)
+		if n := k.table.bytes.Load(); n > k.table.limit+2<<10 {
+			t.Fatalf("%d bytes of sessions in memory, memory_limit is %d", n, k.table.limit)
+		}
+	}
+	if n := len(k.table.all()); n < 500 || n > 1000 {
+		t.Errorf("%d sessions of 1.4 KB in 1 MiB", n)
+	}
+	want := int64(0)
+	for _, s := range k.table.all() {
+		want += s.now.Load().size()
+	}
+	if got := k.table.bytes.Load(); got != want {
+		t.Errorf("%d bytes are accounted, the sessions have %d", got, want)
+	}
+}
+
+// What the ring does not have is never dropped: when nothing else is left the next change hears 503 overload, and the sessions stay.
+func TestUnbackedSessionsStay(t *testing.T) {
+	h := benched(t, true)
+	h.opts.Store = &alone{}
+	k := h.keeper.(*sticky)
+	k.table.limit = 1 << 20
+	var cookies []string
+	for range 3000 {
+		e := &exchange{}
+		reply := e.try(h, "", oneKB)
+		if reply == nil {
+			cookies = append(cookies, e.resp.Fields.Get("Set-Cookie"))
+		} else if reply.Token != head.Overload {
+			t.Fatal(reply)
+		}
+	}
+	if n := len(k.table.all()); n != len(cookies) || n < 500 || n > 1000 {
+		t.Errorf("%d sessions in memory, %d were promised", n, len(cookies))
+	}
+	for _, cookie := range cookies {
+		e := &exchange{}
+		if reply := e.try(h, cookie, `{"a":1}`); reply == nil || reply.Token != head.Overload {
+			t.Fatalf("a change without room: %v", reply)
+		}
+		if got := len(e.x.Request.Fields.Get(fieldSession)); got < 1000 {
+			t.Fatal("a session that only memory had is gone")
+		}
+	}
+}
+
+// alone is a store that keeps one copy of two.
+type alone struct{ free }
+
+func (s *alone) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	saved, err := s.free.Save(ctx, id, w)
+	saved.Short, saved.Acks = true, 1
+	return saved, err
+}
