@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"internal/acceptqueue": {},
 
 	"internal/apptest":               {"internal/acceptqueue"},
+	"internal/head/enginetest":       {"internal/head"},
 	"internal/memcachedtest":         {},
 	"internal/memcachedtest/memtest": {"internal/memcachedtest"},
 	"internal/repotest":              {},
@@ -64,7 +65,7 @@ var onlyIn = []struct {
 	{"github.com/envoyproxy/go-control-plane", []string{"xds", "xds/server"}, "xDS is one adapter; a sidecar sees xds.Client"},
 	{"google.golang.org/grpc", []string{"xds", "xds/server"}, "xDS is the only gRPC"},
 	{"net/http/httputil", []string{"internal/reverseproxy"}, "the engine is an adapter; the session engine knows heads only"},
-	{"testing", []string{"internal/memcachedtest/memtest"}, "a product binary carries no test flags"},
+	{"testing", []string{"internal/memcachedtest/memtest", "internal/head/enginetest"}, "a product binary carries no test flags"},
 }
 
 // neverImports keeps the pure packages pure.
@@ -154,8 +155,10 @@ func TestImportsOfOthers(t *testing.T) {
 			}
 		}
 		// go-control-plane's log package imports testing for a logger of its tests, so the standard package alone proves nothing.
-		if p.name() == "cmd/pillion" && slices.Contains(p.Deps, module+"/internal/memcachedtest/memtest") {
-			t.Error("cmd/pillion links what is made for tests")
+		for _, support := range []string{"internal/memcachedtest/memtest", "internal/head/enginetest"} {
+			if p.name() == "cmd/pillion" && slices.Contains(p.Deps, module+"/"+support) {
+				t.Errorf("cmd/pillion links %s, which is made for tests", support)
+			}
 		}
 	}
 }

@@ -108,7 +108,8 @@ func (x *exchange) reply(reply *head.Reply) {
 	if reply.Token != "" {
 		x.engine.options.OwnAnswer(reply.Token)
 	}
-	x.engine.answer(x, x.request, reply, x.body.unread())
+	refused := reply.Token == head.RequestRefused // who says one thing that is refused is not asked for more
+	x.engine.answer(x, x.request, reply, refused || x.body.unread())
 }
 
 // answer writes reply, and nothing after it when it is the last one on the connection.

@@ -10,7 +10,10 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-var errBadUpgrade = errors.New("reverseproxy: the app switches to a protocol that was not offered")
+var (
+	errBadUpgrade = errors.New("reverseproxy: the app switches to a protocol that was not offered")
+	errBadStatus  = errors.New("reverseproxy: the app's answer has no final status of HTTP/1")
+)
 
 // modifyResponse is ReverseProxy's hook for 101 and the final head: the Handler edits it, and may take its time to. An error
 // goes to handleError; ReverseProxy closes the app's body.
@@ -18,6 +21,9 @@ func modifyResponse(res *http.Response) error {
 	x := exchangeOf(res.Request)
 	if x.failed != nil {
 		return x.failure(x.failed)
+	}
+	if res.ProtoMajor != 1 || res.StatusCode < 200 && res.StatusCode != http.StatusSwitchingProtocols {
+		return errBadStatus // Transport reads "HTTP/3.1 20" too
 	}
 	protocol := ""
 	if res.StatusCode == http.StatusSwitchingProtocols {

@@ -1,0 +1,234 @@
+package enginetest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/head"
+)
+
+// Three rows that an engine may except are laws: every other row is then judged without them.
+const (
+	spelling = "the lines of a head keep their order and spelling"
+	signed   = "every refusal says who refuses"
+	lingers  = "9112 9.6 a client that still sends can read why it is refused"
+)
+
+// rowPatience is how long a row may take in one mode.
+const rowPatience = 2 * time.Second
+
+// simple is what the client sends in a row that is about the answer.
+const simple = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+// mode is how the bytes of a row travel. Each row is run in every mode that fits it.
+type mode string
+
+const (
+	together mode = "together" // in one write with the next request
+	apart    mode = "apart"    // the next request comes after the answer
+	bytewise mode = "bytewise" // byte by byte, with the next request
+)
+
+// Corpus runs every row of corpus/*.txt. Exceptions are rows in the same form, for what an engine is known to do otherwise: each takes
+// the place of the row of its name, so that it fails as soon as it is no longer true.
+func Corpus(t *testing.T, build Build, exceptions string) {
+	all, err := rows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := parseRows("exceptions", exceptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := startCourt(t, build)
+	for _, exception := range other {
+		at := slices.IndexFunc(all, func(w row) bool { return w.name == exception.name })
+		if at < 0 {
+			t.Errorf("the exception %q names no row", exception.name)
+			continue
+		}
+		all[at] = exception
+		c.loose = c.loose || exception.name == spelling
+		c.unsigned = c.unsigned || exception.name == signed
+		c.resets = c.resets || exception.name == lingers
+	}
+	for _, w := range all {
+		t.Run(w.name, func(t *testing.T) {
+			for _, m := range w.modes() {
+				if err := c.try(w, m); err != nil {
+					t.Errorf("%s, %s: %v", w.file, m, err)
+					c.witness.hangUp() // what hangs shall not hang the rows to come
+				}
+			}
+		})
+	}
+}
+
+func (w row) modes() []mode {
+	if w.unsure {
+		return nil
+	}
+	modes := []mode{together}
+	if !w.closed {
+		modes = append(modes, apart)
+	}
+	if len(w.client)+len(w.app) < 4096 && !w.surplus {
+		modes = append(modes, bytewise)
+	}
+	return modes
+}
+
+// requested is what the app must get.
+func (w row) requested() string {
+	if w.asSent {
+		return w.client
+	}
+	return w.request
+}
+
+// court is an engine between a client and an app that both take notes.
+type court struct {
+	*rig
+	*witness
+	loose    bool // spelling is excepted
+	unsigned bool // signed is excepted
+	resets   bool // lingers is excepted
+}
+
+func startCourt(t testing.TB, build Build) *court {
+	forwarded := []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"} // our own, on every request
+	w := &witness{}
+	h := &handler{request: func(x *head.Exchange) *head.Reply {
+		x.Request.Fields.Keep(func(name string) bool { return notPillion(name) && !slices.Contains(forwarded, name) })
+		name, value, _ := strings.Cut(w.injected(), ": ")
+		x.Request.Fields.Add(name, value)
+		return nil
+	}}
+	o := head.EngineOptions{Limits: head.Limits{HeaderBytes: 16 << 10, HeaderCount: 64}, UpstreamTimeout: patience}
+	return &court{rig: startRaw(t, build, h, o, w.serve), witness: w}
+}
+
+// try runs one row.
+func (c *court) try(w row, m mode) error {
+	probe := c.say(w.app, w.hangup, m == bytewise)
+	sent := w.client
+	if sent == "" {
+		sent = simple
+	}
+	conn, err := net.Dial("tcp", c.addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(rowPatience))
+	if m == apart {
+		write(conn, sent, false)
+	} else {
+		go write(conn, sent+probe, m == bytewise)
+	}
+	if err := c.judgeAnswers(w, conn, m, probe); err != nil {
+		return err
+	}
+	_ = conn.Close()
+	if !within(rowPatience, func() bool { return c.begun.Load() == c.ended.Load() }) {
+		return errors.New("the exchange does not end")
+	}
+	return c.judgeRequests(w)
+}
+
+// judgeAnswers compares what the client gets, and what becomes of its connection.
+func (c *court) judgeAnswers(w row, conn net.Conn, m mode, probe string) error {
+	if w.waits {
+		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		if got, err := io.ReadAll(conn); len(got) > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("the client gets %q (%w)", got, err)
+		}
+		return nil
+	}
+	expected, err := parseExpected(w)
+	if err != nil {
+		return err
+	}
+	in := bufio.NewReader(conn)
+	for _, want := range expected {
+		got, err := readMessage(in, w.kind())
+		if w.cut && err != nil {
+			return nil // even the head was held back
+		}
+		if err != nil {
+			return fmt.Errorf("the client gets no answer: %w; want %q", err, want)
+		}
+		if c.resets && !w.cut && errors.Is(got.broken, syscall.ECONNRESET) {
+			got.broken = nil
+		}
+		if err := c.compareAnswer(w, want, got); err != nil {
+			return err
+		}
+	}
+	if w.cut {
+		return nil
+	}
+	if w.closed {
+		rest, err := io.ReadAll(in)
+		if err != nil && !(c.resets && errors.Is(err, syscall.ECONNRESET)) || len(rest) > 0 {
+			return fmt.Errorf("the connection is to be closed, there is %q (%v)", rest, err)
+		}
+		return nil
+	}
+	if m == apart {
+		write(conn, probe, false)
+	}
+	got, err := readMessage(in, answer)
+	if err != nil || got.status() != 200 || got.body != "ok" || got.broken != nil {
+		return fmt.Errorf("the next request on the connection gets %q (%w)", got, err)
+	}
+	return nil
+}
+
+func (w row) kind() kind {
+	if w.head {
+		return bodyless
+	}
+	return answer
+}
+
+// judgeRequests compares what the app got.
+func (c *court) judgeRequests(w row) error {
+	got, probes := c.take()
+	if next := map[bool]int{true: 0, false: 1}[w.closed]; probes != next {
+		return fmt.Errorf("the app got the next request %d times, want %d", probes, next)
+	}
+	var wanted []*message
+	for in := bufio.NewReader(strings.NewReader(w.requested())); ; {
+		want, err := readMessage(in, request)
+		if err != nil {
+			break
+		}
+		wanted = append(wanted, want)
+	}
+	if w.partly {
+		got = slices.DeleteFunc(got, func(m *message) bool { return m.broken != nil })
+	}
+	if len(got) != len(wanted) {
+		return fmt.Errorf("the app got %q, want %q", got, wanted)
+	}
+	for i, want := range wanted {
+		seen := got[i].without(func(line string) bool { return line == c.injected() })
+		if len(seen.fields) != len(got[i].fields)-1 {
+			return fmt.Errorf("the app got %q, want one line %q", got[i], c.injected())
+		}
+		if !c.same(want, seen) {
+			return fmt.Errorf("the app got %q, want %q", seen, want)
+		}
+	}
+	return nil
+}
