@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/pillion-proxy/pillion/internal/acceptqueue"
 )
 
 // Serve accepts connections on l until Shutdown and returns nil then. It may be called for several listeners.
@@ -154,8 +156,7 @@ func (l *listener) accept() (net.Conn, error) {
 	}
 	if !l.emptied {
 		l.emptied = true
-		l.queued = acceptQueued(l.Listener)
-		_ = l.Listener.Close()
+		l.queued, _ = acceptqueue.Close(l.Listener)
 	}
 	if len(l.queued) == 0 {
 		return nil, net.ErrClosed
