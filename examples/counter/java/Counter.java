@@ -5,7 +5,7 @@ import java.net.*;
 import java.net.http.*;
 import java.util.*;
 import java.util.concurrent.Executors;
-import java.util.stream.Collectors;
+import java.util.stream.*;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 public class Counter {
@@ -23,9 +23,7 @@ public class Counter {
         var address = URI.create("http://" + env("ADDR", "127.0.0.1:3000"));
         var server = HttpServer.create(new InetSocketAddress(address.getHost(), address.getPort()), 128);
         server.setExecutor(Executors.newCachedThreadPool());
-        server.createContext("/", exchange -> {
-            try (exchange) { serve(exchange); } catch (InterruptedException stopping) { }
-        });
+        server.createContext("/", x -> { try (x) { serve(x); } catch (InterruptedException stopping) { } });
         server.start();
         System.out.println("listening on " + address.getHost() + ":" + server.getAddress().getPort());
     }
@@ -35,8 +33,9 @@ public class Counter {
         String text;
         try { text = read(x.getRequestHeaders()); }
         catch (IOException | IllegalArgumentException e) { answer(x, 503, "{\"error\":\"session not readable\"}"); return; }
-        var q = query(x.getRequestURI().getRawQuery());
-        String key = q.getOrDefault("k", "count"), user = q.getOrDefault("user", "");
+        var q = Stream.of(Objects.toString(x.getRequestURI().getRawQuery(), "").split("&")).map(pair -> pair.split("=", 2)).filter(pair -> pair.length == 2)
+            .collect(Collectors.toMap(pair -> pair[0], pair -> URLDecoder.decode(pair[1], UTF_8), (first, second) -> first));
+        String key = q.getOrDefault("k", "").isEmpty() ? "count" : q.get("k"), user = quote(q.getOrDefault("user", ""));
         Thread.sleep(whole(q.get("delay")));
         switch (x.getRequestURI().getPath()) {
             case "/" -> answer(x, 200, PAGE.formatted(env("NAME", "Java"), number(text, "count")), "Content-Type", "text/html; charset=utf-8");
@@ -44,7 +43,7 @@ public class Counter {
             case "/get" -> answer(x, 200, text);
             case "/set" -> set(x, key, quote(q.getOrDefault("v", "")));
             case "/size" -> set(x, "blob", quote("x".repeat((int) Math.min(whole(q.get("bytes")), 1 << 20))));
-            case "/login" -> set(x, "user", quote(user), "Pillion-Subject", quote(user), "Pillion-Op", "renew");
+            case "/login" -> set(x, "user", user, "Pillion-Subject", user, "Pillion-Op", "renew");
             case "/logout", "/invalidate" -> answer(x, 200, "{\"value\":null}", "Pillion-Op", "destroy");
             default -> answer(x, 404, "{\"error\":\"no such page\"}");
         }
@@ -54,9 +53,9 @@ public class Counter {
     static String read(Headers headers) throws IOException, InterruptedException {
         if (!Objects.toString(headers.getFirst("Pillion-Meta")).contains("inline=?0"))
             return Objects.toString(headers.getFirst("Pillion-Session"), "{}");
-        var request = HttpRequest.newBuilder(URI.create(env("PILLION_API", "") + "/v1/session"))
-            .setHeader("Pillion-Handle", Objects.toString(headers.getFirst("Pillion-Handle"), "")).build();
-        var response = API.send(request, HttpResponse.BodyHandlers.ofString());
+        var handle = Objects.toString(headers.getFirst("Pillion-Handle"), "");
+        var request = HttpRequest.newBuilder(URI.create(env("PILLION_API", "") + "/v1/session")).setHeader("Pillion-Handle", handle);
+        var response = API.send(request.build(), HttpResponse.BodyHandlers.ofString());
         if (response.statusCode() != 200) throw new IOException("GET /v1/session: " + response.statusCode());
         return response.body();
     }
@@ -66,8 +65,7 @@ public class Counter {
         String member = quote(name) + ":";
         for (int i = 0, depth = 0; i < session.length(); i++) {
             char c = session.charAt(i);
-            if (c == '{' || c == '[') depth++;
-            if (c == '}' || c == ']') depth--;
+            depth += c == '{' || c == '[' ? 1 : c == '}' || c == ']' ? -1 : 0;
             if (c != '"') continue;
             if (depth == 1 && session.startsWith(member, i)) return whole(session.substring(i + member.length()).split("[,}]", 2)[0]);
             for (i++; session.charAt(i) != '"'; i++) if (session.charAt(i) == '\\') i++;
@@ -93,16 +91,6 @@ public class Counter {
         x.getResponseBody().write(text.getBytes(UTF_8));
     }
 
-    static Map<String, String> query(String raw) {
-        var values = new HashMap<String, String>();
-        for (String pair : Objects.toString(raw, "").split("&")) {
-            String[] part = pair.split("=", 2);
-            if (part.length == 2 && !part[1].isEmpty()) values.putIfAbsent(part[0], URLDecoder.decode(part[1], UTF_8));
-        }
-        return values;
-    }
-
     static long whole(String text) { return text != null && text.matches("\\d{1,18}") ? Long.parseLong(text) : 0; }
-
     static String env(String name, String otherwise) { return System.getenv().getOrDefault(name, otherwise); }
 }
