@@ -19,14 +19,19 @@ import (
 
 func newDemoCommand(e env) *cobra.Command {
 	o := demo.Options{Environ: e.environ, Out: e.stdout}
+	front := "pillion"
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run a fleet on loopback: 2 nodes, 2 apps, 2 sidecars and a front, each a process to kill",
-		Long: "Each part is announced by a line with its kind, name, address and pid. A part that dies comes back empty after 3 seconds.\n" +
+		Short: "Run a fleet on loopback: 2 nodes, 2 apps, 2 sidecars, a control plane and a front, each a process to kill",
+		Long: "The sidecars register with the control plane, and the front follows it: the parts know of each other only by that.\n" +
+			"Each part is announced by a line with its kind, name, address and pid. A part that dies comes back empty after 3 seconds.\n" +
 			"Ctrl-C ends all of them.",
-		Example: "  pillion demo\n  pillion demo --sticky=false --listen 127.0.0.1:8080",
+		Example: "  pillion demo\n  pillion demo --sticky=false --listen 127.0.0.1:8080\n  pillion demo --front envoy",
 		Args:    arguments(0, 0, "no words"),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.Envoy = front == "envoy"; !o.Envoy && front != "pillion" {
+				return usageError{cmd, fmt.Errorf("--front %q is neither pillion nor envoy", front)}
+			}
 			if o.Executable, err = os.Executable(); err != nil {
 				return fmt.Errorf("find this program, to run its parts: %w", err)
 			}
@@ -36,6 +41,7 @@ func newDemoCommand(e env) *cobra.Command {
 	cmd.Flags().BoolVar(&o.Sticky, "sticky", true, "sessions live in one sidecar; false: the ring is the truth")
 	cmd.Flags().BoolVar(&o.Restart, "restart", true, "start a killed part again after 3 seconds")
 	cmd.Flags().StringVar(&o.Listen, "listen", "", "the front's `address` (default a free port of 127.0.0.1)")
+	cmd.Flags().StringVar(&front, "front", front, "what the front is: pillion, or envoy, a `program` of that name in PATH")
 	return cmd
 }
 

@@ -55,7 +55,7 @@ func buildPillion(t *testing.T) string {
 func startDemo(t *testing.T, program string, args ...string) *demoFleet {
 	t.Helper()
 	f := &demoFleet{t: t, cmd: exec.Command(program, append([]string{"demo"}, args...)...), done: make(chan struct{})}
-	f.cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(),
+	f.cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), "PATH="+os.Getenv("PATH")+":/opt/envoy/bin",
 		"PILLION_SESSION_COOKIE=another", "PILLION_STICKY=maybe") // settings of the shell are not the demo's
 	out, err := f.cmd.StdoutPipe()
 	f.cmd.Stderr = f.cmd.Stdout

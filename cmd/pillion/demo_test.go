@@ -28,13 +28,31 @@ func TestDemo(t *testing.T) {
 			testDamage(t, f, mode == "sticky")
 		})
 	}
+	t.Run("envoy", func(t *testing.T) {
+		t.Parallel()
+		testEnvoyFront(t, program)
+	})
 	t.Run("end", func(t *testing.T) {
 		t.Parallel()
 		testEnd(t, program)
 	})
 }
 
-// testKills kills each node and each sidecar once while visitors count. No acknowledged increment may be lost.
+// testEnvoyFront has a real Envoy as the front: a visitor counts on while the control plane dies, then a sidecar, then Envoy.
+func testEnvoyFront(t *testing.T, program string) {
+	envoyBinary(t)
+	f := startDemo(t, program, "--front=envoy")
+	v := newVisitor(t, f.url("front"))
+	for _, name := range []string{"plane", "a1", "front"} {
+		f.bounce(name)
+		eventually(t, "the visitor counts on", func() bool { v.increment(0); return v.counts[0].unanswered == 0 })
+	}
+	if wrong := v.complaints(); wrong != "" {
+		t.Error(wrong)
+	}
+}
+
+// testKills kills each node, each sidecar and the control plane once while visitors count. No acknowledged increment may be lost.
 func testKills(t *testing.T, f *demoFleet) {
 	var all []*visitor
 	for range visitors {
@@ -45,7 +63,7 @@ func testKills(t *testing.T, f *demoFleet) {
 	for _, v := range all {
 		counting.Go(func() { v.count(ctx) })
 	}
-	for _, name := range []string{"n1", "a1", "n2", "a2"} {
+	for _, name := range []string{"n1", "a1", "plane", "n2", "a2"} {
 		writes := f.node("n1").stat("cmd_set") + f.node("n2").stat("cmd_set")
 		f.bounce(name)
 		awaitCopies(t, f, all)

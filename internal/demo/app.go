@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,7 @@ func App(name string) http.Handler {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		fmt.Fprint(w, page)
 	})
+	mux.HandleFunc(sessionPath, describeMeta)
 	mux.HandleFunc("/get", func(w http.ResponseWriter, r *http.Request) { reply(w, session(r)) })
 	set := func(w http.ResponseWriter, key string, value any) {
 		patch(w, map[string]any{key: value})
@@ -55,6 +57,17 @@ func session(r *http.Request) map[string]any {
 	attributes := map[string]any{}
 	_ = json.Unmarshal([]byte(r.Header.Get("Pillion-Session")), &attributes)
 	return attributes
+}
+
+// describeMeta answers the page's question as far as an app knows: behind a front that is not the demo's own. The id is not for apps.
+func describeMeta(w http.ResponseWriter, r *http.Request) {
+	answer := map[string]any{}
+	for member := range strings.SplitSeq(r.Header.Get("Pillion-Meta"), ",") {
+		if ref, ok := strings.CutPrefix(strings.TrimSpace(member), "ref="); ok {
+			answer["ref"] = strings.Trim(ref, `"`)
+		}
+	}
+	reply(w, answer)
 }
 
 func patch(w http.ResponseWriter, change map[string]any) {

@@ -20,11 +20,13 @@ func TestApp(t *testing.T) {
 		{path: "/counter?k=k7", session: `{"k7":41,"count":1}`, patch: `{"k7":42}`, body: `"value":42`},
 		{path: "/set?k=a&v=ü😀%7f", session: `{}`, patch: `{"a":"\u00fc\ud83d\ude00\u007f"}`, body: `"value":"ü😀`},
 		{path: "/login?user=ada", session: `{}`, patch: `{"user":"ada"}`, op: "renew", body: `"value":"ada"`},
+		{path: sessionPath, session: `{}`, body: `{"ref":"abc"}`},
 		{path: "/logout", session: `{}`, op: "destroy", body: `"value":null`},
 		{path: "/invalidate", session: `{}`, op: "destroy", body: `"value":null`},
 	} {
 		r := httptest.NewRequest("POST", tc.path, nil)
 		r.Header.Set("Pillion-Session", tc.session)
+		r.Header.Set("Pillion-Meta", `v="1", ref="abc", idle=1800`)
 		w := httptest.NewRecorder()
 		app.ServeHTTP(w, r)
 		h := w.Header()

@@ -23,9 +23,10 @@ const (
 )
 
 // part is one child process of the demo. It tells its address by a line "listening on ADDRESS" on its standard output; after the first
-// start it keeps that address.
+// start it keeps that address. A foreign one knows nothing of that: it is up when its address accepts connections.
 type part struct {
 	kind, name string
+	foreign    bool
 	executable string
 	command    []string // without --listen
 	environ    []string
@@ -43,7 +44,11 @@ func (p *part) start(ctx context.Context, s *spawner) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(p.executable, append(slices.Clone(p.command), "--listen="+p.listen)...)
+	command := slices.Clone(p.command)
+	if !p.foreign {
+		command = append(command, "--listen="+p.listen)
+	}
+	cmd := exec.Command(p.executable, command...)
 	cmd.Env = p.environ
 	cmd.Stderr = log
 	cmd.SysProcAttr = childAttributes()
@@ -57,6 +62,9 @@ func (p *part) start(ctx context.Context, s *spawner) error {
 	p.cmd, p.exited = cmd, make(chan struct{})
 	address := make(chan string, 1)
 	go p.follow(cmd, out, address, p.exited)
+	if p.foreign {
+		go p.accepts(address, p.exited)
+	}
 	select {
 	case p.listen = <-address:
 		return nil
@@ -82,6 +90,24 @@ func (p *part) follow(cmd *exec.Cmd, out io.Reader, address chan<- string, exite
 		}
 	}
 	_ = cmd.Wait()
+}
+
+// accepts waits until the child's address accepts connections.
+func (p *part) accepts(address chan<- string, exited <-chan struct{}) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		select {
+		case <-exited:
+			return
+		default:
+		}
+		if conn, err := net.Dial("tcp", p.listen); err == nil {
+			_ = conn.Close()
+			address <- p.listen
+			return
+		}
+	}
 }
 
 // stop ends the child, gently first.
