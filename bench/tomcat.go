@@ -81,7 +81,7 @@ func (l *lab) startTomcat(classPath, sessions string) (*tomcat, error) {
 	line, err := bufio.NewReader(t.stdout).ReadString('\n')
 	address, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
 	if !ok {
-		return nil, fmt.Errorf("Tomcat did not start: %w\n%s", err, t.lastWords())
+		return nil, fmt.Errorf("tomcat did not start: %w\n%s", err, t.lastWords())
 	}
 	t.address = address
 	return t, nil
