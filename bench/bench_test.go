@@ -149,7 +149,7 @@ func TestRatio(t *testing.T) {
 func TestBudgetsAreHeld(t *testing.T) {
 	r := &results{
 		series: []series{{64, map[string][]turn{
-			stickyRead: {{cpu: 8, allocations: 1000}}, nginxPlain: {{cpu: 1}}, frontRead: {{cpu: 1}}, nginxBalances: {{cpu: 1}},
+			stickyRead: {{cpu: 8, allocations: 1000}}, nginxPlain: {{cpu: 1}}, sharedRead: {{cpu: 1}}, frontRead: {{cpu: 1}}, nginxBalances: {{cpu: 1}},
 		}}},
 		operations: map[string]float64{"shared, read": 1},
 	}

@@ -8,7 +8,7 @@ import (
 type budget struct {
 	what        string
 	of          func(*results) (spread, bool) // false where it was not measured
-	candidates  []string
+	candidates  []string                      // that it is about
 	goal, limit float64
 	timed       bool // moves with the machine's load: a margin is granted
 }
@@ -37,8 +37,10 @@ func cpuBudget(name, against string, goal, limit float64) budget {
 	return budget{
 		what: fmt.Sprintf("CPU: %s / %s", name, against), candidates: []string{name, against}, goal: goal, limit: limit, timed: true,
 		of: func(r *results) (spread, bool) {
-			s := r.series[0]
-			return s.ratio(name, against, cpu), len(s.turns[name]) > 0 && len(s.turns[against]) > 0
+			if !r.series[0].measured(name, against) {
+				return spread{}, false
+			}
+			return r.series[0].ratio(name, against, cpu), true
 		},
 	}
 }

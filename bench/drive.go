@@ -131,11 +131,15 @@ func (s series) of(name string, of figure) spread {
 	return spreadOf(all)
 }
 
-// ratio is the spread of one candidate's figure over another's, taken within each round.
+// ratio is the spread of one candidate's figure over another's, taken within each round. Both must have been measured.
 func (s series) ratio(name, against string, of figure) spread {
 	var all []float64
 	for i, t := range s.turns[name] {
 		all = append(all, of(t)/of(s.turns[against][i]))
 	}
 	return spreadOf(all)
+}
+
+func (s series) measured(names ...string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return len(s.turns[name]) == 0 })
 }

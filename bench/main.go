@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,8 +37,14 @@ type options struct {
 	connections []int
 	idle        int
 	without     []string
+	only        *regexp.Regexp
 	profiles    string // directory for CPU profiles, "" for none
 	margin      float64
+}
+
+// wants tells whether a peer shall be measured.
+func (o options) wants(p peer) bool {
+	return !slices.Contains(o.without, p.needs) && (o.only == nil || p.name == nginxPlain || o.only.MatchString(p.name))
 }
 
 // quick makes a first look of it: figures to correct mistakes by, not to quote.
@@ -57,6 +64,10 @@ func main() {
 	flag.Func("without", "`programs` to leave out: haproxy, envoy, lua", func(text string) error {
 		o.without = append(o.without, strings.Split(text, ",")...)
 		return nil
+	})
+	flag.Func("only", "`regexp` of the candidates that are measured, beside nginx, and nothing else", func(text string) (err error) {
+		o.only, err = regexp.Compile(text)
+		return err
 	})
 	flag.StringVar(&o.profiles, "profile", "", "`directory` that gets CPU profiles of Pillion's processes")
 	flag.Float64Var(&o.margin, "margin", 1, "check: how often the limit of a timed figure may be measured; more than 1 where other work runs")

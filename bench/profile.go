@@ -10,9 +10,12 @@ import (
 	"time"
 )
 
+// profiled is how long a profile takes.
+const profiled = 10 * time.Second
+
 // profile keeps CPU profiles of the Pillion processes under load in dir, for go tool pprof. The turns are further ones: a profiler in the
 // process would be measured too.
-func (l *lab) profile(candidates []*candidate, dir string, connections int, each time.Duration) error {
+func (l *lab) profile(candidates []*candidate, dir string, connections int) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -24,8 +27,8 @@ func (l *lab) profile(candidates []*candidate, dir string, connections int, each
 		path := filepath.Join(dir, strings.NewReplacer(" ", "-", ",", "").Replace(strings.TrimPrefix(c.name, "Pillion "))+".pprof")
 		progress("profile: %s", path)
 		fetched := make(chan error, 1)
-		go func() { fetched <- fetchProfile(s.admin, path, each) }()
-		if _, err := l.drive(c, connections, each+time.Second); err != nil {
+		go func() { fetched <- fetchProfile(s.admin, path, profiled) }()
+		if _, err := l.drive(c, connections, profiled+time.Second); err != nil {
 			return err
 		}
 		if err := <-fetched; err != nil {

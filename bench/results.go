@@ -22,11 +22,13 @@ func (o options) peers(l *lab) error {
 	if err != nil {
 		return err
 	}
-	codec, err := measureCodec()
-	if err != nil {
-		return err
+	if o.only == nil {
+		codec, err := measureCodec()
+		if err != nil {
+			return err
+		}
+		r.tables = append(r.tables, codec)
 	}
-	r.tables = append(r.tables, codec)
 	_, err = r.print(o.margin)
 	return err
 }
@@ -48,16 +50,18 @@ func (o options) check(l *lab) error {
 // measure puts load on the peers that are wanted, and not to be left out, and reads their memory.
 func (o options) measure(l *lab, wanted func(peer) bool) (*results, error) {
 	r := &results{idle: map[string]idleMemory{}}
-	counted, sums, err := measureOperations(l)
-	if err != nil {
-		return nil, err
+	if o.only == nil {
+		counted, sums, err := measureOperations(l)
+		if err != nil {
+			return nil, err
+		}
+		r.tables, r.operations = append(r.tables, counted), sums
 	}
-	r.tables, r.operations = append(r.tables, counted), sums
 	s, err := newStage(l)
 	if err != nil {
 		return nil, err
 	}
-	if r.candidates, err = s.begin(func(p peer) bool { return wanted(p) && !slices.Contains(o.without, p.needs) }); err != nil {
+	if r.candidates, err = s.begin(func(p peer) bool { return wanted(p) && o.wants(p) }); err != nil {
 		return nil, err
 	}
 	for _, c := range r.candidates {
@@ -73,7 +77,7 @@ func (o options) measure(l *lab, wanted func(peer) bool) (*results, error) {
 		return nil, err
 	}
 	if o.profiles != "" {
-		err = l.profile(r.candidates, o.profiles, o.connections[0], o.turn)
+		err = l.profile(r.candidates, o.profiles, o.connections[0])
 	}
 	return r, err
 }
