@@ -62,7 +62,7 @@ func (h *Handler) dispatch(ctx context.Context, v *visit, in *instructions) erro
 		return errFrozen
 	}
 	e := h.edit(v, in)
-	err := h.keeper.commit(ctx, v, e)
+	err := h.commit(ctx, v, e)
 	if err == nil && in.subject != nil {
 		h.subjects.noted(v.id, e.record())
 	}

@@ -44,7 +44,9 @@ func (s *free) Save(_ context.Context, _ ring.ID, w store.Write) (store.Saved, e
 	return store.Saved{Node: "n1", Acks: 2, Record: joined}, err
 }
 
-func (s *free) Lock(context.Context, ring.ID, time.Duration) (func(), error) { return func() {}, nil }
+func (s *free) Lock(context.Context, ring.ID, time.Duration, func()) (func(), error) {
+	return func() {}, nil
+}
 
 // benched is an engine over a free store.
 func benched(b testing.TB, sticky bool) *Handler {

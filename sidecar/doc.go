@@ -11,6 +11,7 @@
 //	-- the app --
 //	(*Handler).Response  collect and read the instructions                          headers.go, instructions.go
 //	(*Handler).apply     destroy (destroy.go), renew (renew.go), or an edit         apply.go
+//	(*Handler).commit    together with what else waits for this session             group.go
 //	edit.on, edit.join   the intent on the newest record, then on what nodes hold   edit.go
 //	(*Handler).answer    Set-Cookie, Cache-Control, Vary                             answer.go
 //

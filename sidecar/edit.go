@@ -3,10 +3,10 @@ package sidecar
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 
-	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/internal/store"
 	"github.com/pillion-proxy/pillion/sessioncodec"
 )
@@ -34,6 +34,8 @@ type edit struct {
 	now    int64 // Unix milliseconds, the access that this request is
 	limit  int
 	hops   int // renewals followed so far
+
+	later []*edit // of the same group, made on top of this one
 
 	mu    sync.Mutex
 	ended bool // the commit has ended; what still comes only joins
@@ -195,19 +197,15 @@ func (e *edit) record() *sessioncodec.Record {
 	return e.mine
 }
 
-// mark names the youngest of the values that r, the outcome, has for what the edit wrote. It is 0 when that wrote nothing.
-func (e *edit) mark(r *sessioncodec.Record) uint16 {
+// youngest is the greatest clock of the values that r has for what the edit wrote, 0 when that wrote nothing.
+func (e *edit) youngest(r *sessioncodec.Record) (youngest uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var youngest uint64
 	for i := range e.steps {
 		entry, _ := find(r, e.steps[i].change.Name, e.steps[i].reserved)
 		youngest = max(youngest, entry.Stamp.Clock)
 	}
-	if youngest == 0 {
-		return 0
-	}
-	return ring.Mark(youngest)
+	return youngest
 }
 
 // redo merges again where stored has a value that this edit did not see.
@@ -216,7 +214,7 @@ func (e *edit) redo(s *step, stored *sessioncodec.Record) error {
 		return nil
 	}
 	entry, ok := stored.Find(s.change.Name)
-	if !ok || s.knows(entry.Stamp) {
+	if !ok || s.knows(entry.Stamp) || slices.ContainsFunc(e.later, func(l *edit) bool { return l.made(s, entry.Stamp) }) {
 		return nil
 	}
 	entry, err := e.stamp(s, stored)
@@ -232,12 +230,17 @@ func (s *step) knows(stamp sessioncodec.Stamp) bool {
 	if stamp.Compare(s.over) <= 0 {
 		return true
 	}
-	for _, own := range s.stamps {
-		if own == stamp {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.stamps, stamp)
+}
+
+// made tells whether this edit gave that stamp to a value of the same attribute as the step of an earlier edit of its group: then it was computed
+// on top of that.
+func (e *edit) made(earlier *step, stamp sessioncodec.Stamp) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(e.steps, func(s step) bool {
+		return s.change.Name == earlier.change.Name && s.reserved == earlier.reserved && slices.Contains(s.stamps, stamp)
+	})
 }
 
 // conflict tells whether r holds, for an attribute this edit writes, a value newer than the loaded one and not its own (K15). An

@@ -40,6 +40,7 @@ type Handler struct {
 	hops       *hops
 	subjects   *subjects
 	absent     absences
+	groups     groups
 	pulses     *pulses
 	fences     fences
 	heart      heartbeat
@@ -59,8 +60,8 @@ type Handler struct {
 type keeper interface {
 	// find fills v with the session that the client showed; v.loaded stays nil when it is absent.
 	find(ctx context.Context, v *visit) error
-	// commit keeps an edit of the session.
-	commit(ctx context.Context, v *visit, e *edit) error
+	// commit keeps the changes of a group, and gives each its outcome.
+	commit(ctx context.Context, g *group)
 	// birth keeps a new session under v.id.
 	birth(ctx context.Context, v *visit, e *edit) error
 	// hold returns the newest record, and keeps others of this process from changing it until release.
@@ -116,13 +117,14 @@ func New(opts Options) *Handler {
 	h.hops = newHops(opts.Route)
 	h.subjects = newSubjects(h)
 	h.pulses = newPulses()
+	h.groups.lines = map[[16]byte][]*change{}
 	h.SetPeers(nil)
 	h.SetLeaving(nil)
 	h.SetKeys(opts.Keys, opts.Sealer, opts.Secrets)
 	if opts.Sticky {
 		h.keeper = &sticky{h: h, table: newTable(opts.MemoryLimit, opts.Metrics)}
 	} else {
-		h.keeper = &shared{h: h, turns: newTurns()}
+		h.keeper = &shared{h: h}
 	}
 	return h
 }

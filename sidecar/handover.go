@@ -9,26 +9,25 @@ import (
 
 // handOver ends a commit that found another owner in the ring (K6). The nodes have the edit already, joined; the owner's memory has not,
 // so it is handed the record before the client is answered. If it does not take it, this process takes the session over again.
-func (k *sticky) handOver(ctx context.Context, v *visit, s *session, id ring.ID, node string, record *sessioncodec.Record) error {
+// It returns the session's new id.
+func (k *sticky) handOver(ctx context.Context, s *session, id ring.ID, node string, record *sessioncodec.Record) (ring.ID, error) {
 	k.h.count("fenced")
 	k.remember(s, newState(id, record, false, true))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeoverWithin)
 	defer cancel()
 	if k.give(ctx, id, record) {
 		id.Route, id.Epoch = record.Owner.Route, uint16(record.Owner.Epoch)
-		v.id = k.h.relabel(id, node)
-		return nil
+		return k.h.relabel(id, node), nil
 	}
 	taken, err := k.takeOver(ctx, s, id)
 	if err != nil {
-		return err
+		return id, err
 	}
 	if taken == nil || !taken.owned {
 		k.table.drop(s)
-		return errGone
+		return id, errGone
 	}
-	v.id = taken.id
-	return nil
+	return taken.id, nil
 }
 
 // give hands the owner of a record what this process knows, and tells whether it took it.

@@ -10,6 +10,10 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
+// lockPatience is how many times lock_wait a request waits at most. lock_wait itself is for a holder that keeps the lock: in a queue that moves
+// each request has its turn, and a 503 would only make its client come again.
+const lockPatience = 10
+
 // learnedLimit bounds the routes that learned locking remembers; the oldest is forgotten first.
 const learnedLimit = 10_000
 
@@ -92,9 +96,9 @@ func (h *Handler) lock(ctx context.Context, v *visit, req *head.Head) error {
 	defer h.crowd.leave()
 	start := time.Now()
 	defer func() { h.opts.Metrics.LockSeconds.Observe(time.Since(start).Seconds()) }()
-	ctx, cancel := context.WithTimeout(ctx, h.locks.wait)
+	ctx, cancel := context.WithTimeout(ctx, lockPatience*h.locks.wait)
 	defer cancel()
-	leave, err := h.locks.turns.enter(ctx, v.id.Random)
+	leave, err := h.locks.turns.enter(ctx, v.id.Random, h.locks.wait)
 	if err != nil {
 		return err
 	}
@@ -102,7 +106,7 @@ func (h *Handler) lock(ctx context.Context, v *visit, req *head.Head) error {
 		v.unlock = leave
 		return nil
 	}
-	unlock, err := h.opts.Store.Lock(ctx, v.id, h.locks.wait-time.Since(start))
+	unlock, err := h.opts.Store.Lock(ctx, v.id, h.locks.wait, func() { h.locks.turns.move(v.id.Random) })
 	if err != nil {
 		leave()
 		return err

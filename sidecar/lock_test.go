@@ -17,14 +17,14 @@ import (
 func TestLockQueueIsFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTurns()
-		leave, err := l.enter(t.Context(), [16]byte{1})
+		leave, err := l.enter(t.Context(), [16]byte{1}, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var order []int
 		for i := range 5 {
 			go func() {
-				leave, err := l.enter(t.Context(), [16]byte{1})
+				leave, err := l.enter(t.Context(), [16]byte{1}, time.Minute)
 				if err != nil {
 					t.Error(err)
 				}
@@ -33,14 +33,14 @@ func TestLockQueueIsFair(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		if other, err := l.enter(t.Context(), [16]byte{2}); err != nil {
+		if other, err := l.enter(t.Context(), [16]byte{2}, time.Minute); err != nil {
 			t.Error("another session waits too")
 		} else {
 			other()
 		}
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := l.enter(short, [16]byte{1}); !errors.Is(err, store.ErrLocked) {
+		if _, err := l.enter(short, [16]byte{1}, time.Minute); !errors.Is(err, store.ErrLocked) {
 			t.Errorf("got %v after the wait", err)
 		}
 		leave()

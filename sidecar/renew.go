@@ -140,7 +140,7 @@ func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec
 	if late.none() {
 		return nil
 	}
-	return h.keeper.commit(ctx, fresh, h.edit(fresh, late))
+	return h.commit(ctx, fresh, h.edit(fresh, late))
 }
 
 // carry brings into the successor what a node, written after the renewal was answered, turns out to have taken into the old record while
@@ -162,7 +162,7 @@ func (h *Handler) carry(ctx context.Context, id ring.ID, born, known, found *ses
 	if len(late) == 0 {
 		return nil
 	}
-	return h.keeper.commit(ctx, next, h.edit(next, &instructions{changes: late}))
+	return h.commit(ctx, next, h.edit(next, &instructions{changes: late}))
 }
 
 // difference lists what newer has that base lacks.
@@ -201,7 +201,7 @@ func (h *Handler) follow(ctx context.Context, v *visit, old *sessioncodec.Record
 	if next.loaded == nil {
 		return errGone
 	}
-	return h.keeper.commit(ctx, next, &edit{in: e.in, loaded: next.loaded, clock: h.clock, now: e.now, limit: e.limit, hops: e.hops})
+	return h.commit(ctx, next, &edit{in: e.in, loaded: next.loaded, clock: h.clock, now: e.now, limit: e.limit, hops: e.hops})
 }
 
 // kept are the entries that a renewed session carries over: deletions stay behind.

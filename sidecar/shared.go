@@ -23,10 +23,7 @@ func copies(id ring.ID) int {
 }
 
 // shared keeps nothing: each request reads the ring, each change goes back to it (K14). Sessions have no owner.
-type shared struct {
-	h     *Handler
-	turns turns // parallel commits of one session would only make each other's cas fail
-}
+type shared struct{ h *Handler }
 
 // find asks the id's node alone in the steady state.
 func (k *shared) find(ctx context.Context, v *visit) error {
@@ -72,9 +69,9 @@ func marked(r *sessioncodec.Record, mark uint16) bool {
 
 // label names in the id the node that has a change and, when fewer nodes took it than should, the change itself: the other copy may be older,
 // and only a copy that holds a stamp with that mark can stand in for the named node's. The next change that all took ends that.
-func (k *shared) label(id ring.ID, saved store.Saved, e *edit) ring.ID {
-	switch mark := e.mark(saved.Record); {
-	case !saved.Short || k.h.opts.Commit == Async: // that does not wait to hear of the second copy
+func (k *shared) label(id ring.ID, saved store.Saved, mark uint16) ring.ID {
+	switch {
+	case !saved.Short || k.h.async(): // that does not wait to hear of the second copy
 		id.Epoch = 0
 	case mark != 0:
 		id.Epoch = mark
@@ -82,34 +79,37 @@ func (k *shared) label(id ring.ID, saved store.Saved, e *edit) ring.ID {
 	return k.h.relabel(id, saved.Node)
 }
 
-// commit joins an edit into both copies, in parallel.
-func (k *shared) commit(ctx context.Context, v *visit, e *edit) error {
-	changed, err := e.on(v.loaded)
-	if err != nil || !changed {
-		return err
+// commit joins the changes of a group into both copies, in parallel.
+func (k *shared) commit(ctx context.Context, g *group) {
+	var base *sessioncodec.Record
+	for _, c := range g.changes {
+		base = sessioncodec.Join(base, c.v.loaded)
 	}
-	return k.keep(ctx, v, e)
+	if g.on(base) {
+		if err := k.keep(ctx, g); err != nil {
+			g.settle(err)
+		}
+	}
 }
 
 func (k *shared) birth(ctx context.Context, v *visit, e *edit) error {
-	v.born = true
-	return k.keep(ctx, v, e)
+	return k.keep(ctx, single(v, e))
 }
 
-func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
-	leave, err := k.turns.enter(ctx, v.id.Random)
-	if err != nil {
-		return store.ErrUnacknowledged
-	}
-	defer leave()
+func (k *shared) keep(ctx context.Context, g *group) error {
+	first := g.changes[0]
 	wait := store.Both
-	if k.h.async() && !e.exact {
+	if k.h.async() && !first.e.exact {
 		wait = store.First // a lock is only as good as the answer of both copies: sidecars may differ about which node is up (K15)
 	}
-	saved, err := k.h.save(ctx, v.id, store.Write{
-		Join: e.join, Copies: copies(v.id), Wait: wait, Birth: v.born, Seen: v.seen, Done: k.repair(v.id, time.UnixMilli(e.now), false),
-	})
-	e.end()
+	write := store.Write{
+		Join: g.join, Copies: copies(g.id), Wait: wait, Birth: g.born, Done: k.repair(g.id, time.UnixMilli(first.e.now), false),
+	}
+	if !first.waited {
+		write.Seen = first.v.seen // else another commit has written over that
+	}
+	saved, err := k.h.save(ctx, g.id, write)
+	g.end()
 	switch {
 	case err != nil:
 		return err
@@ -118,9 +118,10 @@ func (k *shared) keep(ctx context.Context, v *visit, e *edit) error {
 	case saved.Record.State == sessioncodec.Destroyed:
 		return errGone
 	case saved.Record.State == sessioncodec.Superseded:
-		return k.h.follow(ctx, v, saved.Record, e)
+		g.follow(ctx, k.h, saved.Record)
+		return nil
 	}
-	v.id = k.label(v.id, saved, e)
+	g.relabel(k.label(g.id, saved, g.mark(saved.Record)))
 	return nil
 }
 

@@ -90,55 +90,56 @@ func (k *sticky) verify(ctx context.Context, s *session, st *state) (*state, err
 	return next, nil
 }
 
-// commit keeps an edit in the ring and then in memory: a patch is visible when its commit has ended, not before.
-func (k *sticky) commit(ctx context.Context, v *visit, e *edit) error {
-	s := k.table.lock(v.id.Random)
+// commit keeps the changes of a group in the ring and then in memory: a patch is visible when its commit has ended, not before.
+func (k *sticky) commit(ctx context.Context, g *group) {
+	s := k.table.lock(g.id.Random)
 	defer s.mu.Unlock()
-	st, err := k.own(ctx, s, v.id)
-	if err != nil {
+	st, err := k.own(ctx, s, g.id)
+	switch {
+	case err != nil:
 		k.discard(s)
-		return err
-	}
-	if st != nil && st.is == sessioncodec.Superseded {
+		g.settle(err)
+		return
+	case st != nil && st.is == sessioncodec.Superseded:
 		k.table.drop(s)
-		return k.h.follow(ctx, v, st.record(), e)
-	}
-	if st == nil || !st.owned {
+		g.follow(ctx, k.h, st.record())
+		return
+	case st == nil || !st.owned:
 		k.table.drop(s)
-		return errGone
+		g.settle(errGone)
+		return
 	}
-	v.id = st.id
-	before := st.record()
-	changed, err := e.on(before)
-	if err != nil || !changed {
-		return err
+	g.relabel(st.id)
+	if before := st.record(); g.on(before) {
+		if err := k.keep(ctx, s, before, g); err != nil {
+			g.settle(err)
+		}
 	}
-	return k.keep(ctx, v, s, before, e)
 }
 
 // keep writes the edited record and takes what the ring answers into memory; s.mu is held.
-func (k *sticky) keep(ctx context.Context, v *visit, s *session, before *sessioncodec.Record, e *edit) error {
+func (k *sticky) keep(ctx context.Context, s *session, before *sessioncodec.Record, g *group) error {
 	if !k.table.room() {
 		return errOverload
 	}
 	if k.h.async() {
-		k.remember(s, newState(v.id, e.mine, true, false))
+		k.remember(s, newState(g.id, g.record(), true, false))
 		k.later(s)
 		return nil
 	}
 	var done atomic.Bool
-	saved, err := k.h.save(ctx, v.id, store.Write{
-		Join: e.join, Copies: k.h.opts.Copies, Wait: k.wait(), Refill: true, Birth: v.born,
+	saved, err := k.h.save(ctx, g.id, store.Write{
+		Join: g.join, Copies: k.h.opts.Copies, Wait: k.wait(), Refill: true, Birth: g.born,
 		Done: func(saved store.Saved, err error) {
 			done.Store(err == nil && !saved.Short)
-			k.backed(s, e.record(), err == nil && !saved.Short)
+			k.backed(s, g.record(), err == nil && !saved.Short)
 		},
 	})
-	e.end()
+	g.end()
 	switch {
 	case errors.Is(err, store.ErrIsolated) && !k.h.opts.Refuse && k.h.opts.Commit == BeforeReply:
 		k.h.opts.Metrics.Commits.WithLabelValues("isolated").Inc()
-		k.remember(s, newState(v.id, e.record(), true, false))
+		k.remember(s, newState(g.id, g.record(), true, false))
 		k.later(s)
 		return nil
 	case err != nil:
@@ -146,15 +147,15 @@ func (k *sticky) keep(ctx context.Context, v *visit, s *session, before *session
 	case k.h.opts.Commit == All && saved.Short:
 		return store.ErrUnacknowledged
 	}
-	err = k.took(ctx, v, s, before, saved, e)
+	err = k.took(ctx, s, before, saved, g)
 	if done.Load() {
-		k.backed(s, e.record(), true) // the last copy may have come before memory had the record
+		k.backed(s, g.record(), true) // the last copy may have come before memory had the record
 	}
 	return err
 }
 
 // took joins the result of a write into memory and looks at what it means for the session.
-func (k *sticky) took(ctx context.Context, v *visit, s *session, before *sessioncodec.Record, saved store.Saved, e *edit) error {
+func (k *sticky) took(ctx context.Context, s *session, before *sessioncodec.Record, saved store.Saved, g *group) error {
 	record := sessioncodec.Join(before, saved.Record)
 	switch {
 	case record.State == sessioncodec.Destroyed:
@@ -162,12 +163,17 @@ func (k *sticky) took(ctx context.Context, v *visit, s *session, before *session
 		return errGone
 	case record.State == sessioncodec.Superseded:
 		k.table.drop(s)
-		return k.h.follow(ctx, v, record, e)
+		g.follow(ctx, k.h, record)
+		return nil
 	case record.Owner != k.h.owner(record.Owner.Epoch):
-		return k.handOver(ctx, v, s, v.id, saved.Node, record)
+		id, err := k.handOver(ctx, s, g.id, saved.Node, record)
+		if err == nil {
+			g.relabel(id)
+		}
+		return err
 	}
-	v.id = k.h.relabel(v.id, saved.Node)
-	k.remember(s, newState(v.id, record, true, !saved.Short))
+	g.relabel(k.h.relabel(g.id, saved.Node))
+	k.remember(s, newState(g.id, record, true, !saved.Short))
 	s.confirm()
 	s.touched.Store(time.Now().UnixMilli())
 	return nil
@@ -178,8 +184,7 @@ func (k *sticky) birth(ctx context.Context, v *visit, e *edit) error {
 	s := k.table.lock(v.id.Random)
 	defer s.mu.Unlock()
 	s.accessed.Store(e.now)
-	v.born = true
-	err := k.keep(ctx, v, s, e.mine, e)
+	err := k.keep(ctx, s, e.mine, single(v, e))
 	if err != nil {
 		k.table.drop(s)
 	}

@@ -19,8 +19,9 @@ type Store interface {
 	Load(ctx context.Context, id ring.ID, reach store.Reach) (store.Found, error)
 	// Save joins a record into the nodes of id.
 	Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error)
-	// Lock takes the session's lock in the ring, waiting at most wait; unlock gives it back if it is still ours.
-	Lock(ctx context.Context, id ring.ID, wait time.Duration) (unlock func(), err error)
+	// Lock takes the session's lock in the ring, waiting at most wait for each of its holders; moved is told when another one has it. unlock gives
+	// it back if it is still ours.
+	Lock(ctx context.Context, id ring.ID, wait time.Duration, moved func()) (unlock func(), err error)
 }
 
 // Keyed reaches records by storage key: the sessions of a subject, and sessions of which only the ref is known.

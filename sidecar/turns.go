@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pillion-proxy/pillion/internal/store"
 )
@@ -11,42 +12,74 @@ import (
 // turns let the requests of one session in one after the other, in the order they came.
 type turns struct {
 	mu    *sync.Mutex
-	lines map[[16]byte][]chan struct{} // the first of a line has the turn
+	lines map[[16]byte]*line
 }
 
-func newTurns() turns { return turns{mu: &sync.Mutex{}, lines: map[[16]byte][]chan struct{}{}} }
+// line is the queue of one session.
+type line struct {
+	waiting []chan struct{} // the first has the turn
+	moved   time.Time       // when that changed last
+}
 
-// enter waits for the turn; leave lets the next one in.
-func (t turns) enter(ctx context.Context, random [16]byte) (leave func(), err error) {
+func newTurns() turns { return turns{mu: &sync.Mutex{}, lines: map[[16]byte]*line{}} }
+
+// enter waits for the turn; leave lets the next one in. A line that moves is worth waiting in: patience is for one that does not.
+func (t turns) enter(ctx context.Context, random [16]byte, patience time.Duration) (leave func(), err error) {
 	turn := make(chan struct{})
 	t.mu.Lock()
-	line := append(t.lines[random], turn)
-	t.lines[random] = line
-	if len(line) == 1 {
+	l := t.lines[random]
+	if l == nil {
+		l = &line{moved: time.Now()}
+		t.lines[random] = l
 		close(turn)
 	}
+	l.waiting = append(l.waiting, turn)
 	t.mu.Unlock()
-	select {
-	case <-turn:
-		return func() { t.leave(random, turn) }, nil
-	case <-ctx.Done():
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case <-turn:
+			return func() { t.leave(random, turn) }, nil
+		case <-timer.C:
+			if left := patience - t.still(l); left > 0 {
+				timer.Reset(left)
+				continue
+			}
+		case <-ctx.Done():
+		}
 		t.leave(random, turn)
 		return nil, store.ErrLocked
+	}
+}
+
+// still is how long l has not moved.
+func (t turns) still(l *line) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Since(l.moved)
+}
+
+// move notes that the line of a session goes on, though its first is still the same: it waits in another line.
+func (t turns) move(random [16]byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.lines[random]; l != nil {
+		l.moved = time.Now()
 	}
 }
 
 func (t turns) leave(random [16]byte, turn chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	line := t.lines[random]
-	at := slices.Index(line, turn)
-	line = slices.Delete(line, at, at+1)
-	if len(line) == 0 {
+	l := t.lines[random]
+	at := slices.Index(l.waiting, turn)
+	l.waiting = slices.Delete(l.waiting, at, at+1)
+	switch {
+	case len(l.waiting) == 0:
 		delete(t.lines, random)
-		return
-	}
-	t.lines[random] = line
-	if at == 0 {
-		close(line[0])
+	case at == 0:
+		l.moved = time.Now()
+		close(l.waiting[0])
 	}
 }

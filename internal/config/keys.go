@@ -121,7 +121,7 @@ var commitKeys = []key{
 		choice(func(c *Config) *Lock { return &c.Lock }, LockNone, LockAll, LockAuto, LockPaths)},
 	{"lock_paths", "", "regexes of the paths that lock: paths means; one for each flag or line", "^/cart/",
 		regexes(func(c *Config) *[]*regexp.Regexp { return &c.LockPaths })},
-	{"lock_wait", "1s", "how long a request waits for the lock until it is a 503", "",
+	{"lock_wait", "1s", "how long a request waits for one holder of its session's lock until it is a 503; in a queue that moves, up to ten times as long", "",
 		positive(func(c *Config) *time.Duration { return &c.LockWait })},
 	{"strict", "true", "true: a wrong instruction of the app is a 502; false: it is ignored and counted", "",
 		boolean(func(c *Config) *bool { return &c.Strict })},

@@ -326,7 +326,7 @@ func TestAllNodesDownAtStart(t *testing.T) {
 	if _, err := s.Save(context.Background(), id, birth(record())); !errors.Is(err, store.ErrUnacknowledged) {
 		t.Errorf("save: %v", err)
 	}
-	if _, err := s.Lock(context.Background(), id, time.Second); !errors.Is(err, store.ErrUnknown) {
+	if _, err := s.Lock(context.Background(), id, time.Second, func() {}); !errors.Is(err, store.ErrUnknown) {
 		t.Errorf("lock: %v", err)
 	}
 	b.Start()

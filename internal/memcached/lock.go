@@ -19,8 +19,8 @@ const (
 
 // Lock takes the session's lock: an item with a random token of its owner on the id's node, or on the next of the order that
 // answers. It is renewed until unlock, which gives it back only while the token is ours. The lock makes parallel requests wait for
-// each other; it is not what keeps their writes apart, which is cas.
-func (s *Store) Lock(ctx context.Context, id ring.ID, wait time.Duration) (unlock func(), err error) {
+// each other; it is not what keeps their writes apart, which is cas. wait is for one holder: when the lock changes hands, it begins anew.
+func (s *Store) Lock(ctx context.Context, id ring.ID, wait time.Duration, moved func()) (unlock func(), err error) {
 	f := s.fleet.Load()
 	var token [16]byte
 	if err := s.draw(token[:]); err != nil {
@@ -30,15 +30,18 @@ func (s *Store) Lock(ctx context.Context, id ring.ID, wait time.Duration) (unloc
 		s: s, key: "p1:" + s.space + ":l:" + ring.Ref(s.space, id.Random), token: hex.EncodeToString(token[:]),
 		nodes: f.inOrder(ring.ReadOrder(f.nodes, ring.StorageKey(s.space, id.Random), id.Node)),
 	}
-	deadline := time.Now().Add(wait)
+	deadline, last := time.Now().Add(wait), ""
 	for pause := lockRetry; ; pause = min(2*pause, lockRetryMax) {
-		taken, err := l.take()
-		if err != nil {
+		holder, err := l.take()
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if taken {
+		case holder == l.token:
 			l.hold()
 			return l.unlock, nil
+		case holder != "" && holder != last:
+			last, deadline = holder, time.Now().Add(wait)
+			moved()
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
@@ -49,6 +52,9 @@ func (s *Store) Lock(ctx context.Context, id ring.ID, wait time.Duration) (unloc
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return nil, store.ErrLocked
+			}
 			return nil, ctx.Err()
 		}
 	}
@@ -64,26 +70,27 @@ type lock struct {
 	renewal *time.Timer // nil once given back
 }
 
-// take tries once. An add without an answer may have been done: the token tells, when the node answers again.
-func (l *lock) take() (bool, error) {
+// take tries once, and returns the token of whoever holds the lock, "" when it is free again. An add without an answer may have been done: the
+// token tells, when the node answers again.
+func (l *lock) take() (holder string, err error) {
 	for len(l.nodes) > 0 {
 		n := l.nodes[0]
 		conflict, err := n.put(item{}, l.key, []byte(l.token), int32(lockTTL/time.Second))
 		if err == nil && !conflict {
-			return true, nil
+			return l.token, nil
 		}
 		if err == nil {
 			var held item
 			if held, err = n.get(l.key); err == nil {
-				return held.hit && string(held.value) == l.token, nil
+				return string(held.value), nil
 			}
 		}
 		if errors.Is(err, store.ErrBusy) {
-			return false, err // another node would be another lock
+			return "", err // another node would be another lock
 		}
 		l.nodes = l.nodes[1:]
 	}
-	return false, &store.UnknownError{All: true}
+	return "", &store.UnknownError{All: true}
 }
 
 func (l *lock) hold() {

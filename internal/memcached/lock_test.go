@@ -21,7 +21,7 @@ func TestLockExcludes(t *testing.T) {
 		s := testStore(t, Options{}, a, b)
 		all.Go(func() {
 			for range 5 {
-				unlock, err := s.Lock(context.Background(), id, 20*time.Second)
+				unlock, err := s.Lock(context.Background(), id, 20*time.Second, func() {})
 				if err != nil {
 					t.Error(err)
 					return
@@ -44,20 +44,20 @@ func TestLockIsBusyFreedAndNotFreedByOthers(t *testing.T) {
 	a, b := startReal(t), startReal(t)
 	s, other := testStore(t, Options{}, a, b), testStore(t, Options{}, a, b)
 	id := newID(t, "n1")
-	unlock, err := s.Lock(context.Background(), id, 0)
+	unlock, err := s.Lock(context.Background(), id, 0, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.Lock(context.Background(), id, 30*time.Millisecond); !errors.Is(err, store.ErrLocked) {
+	if _, err := other.Lock(context.Background(), id, 30*time.Millisecond, func() {}); !errors.Is(err, store.ErrLocked) {
 		t.Errorf("err = %v, want ErrLocked", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := other.Lock(ctx, id, time.Minute); !errors.Is(err, context.Canceled) {
+	if _, err := other.Lock(ctx, id, time.Minute, func() {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("err = %v, want canceled", err)
 	}
 	unlock()
-	unlock2, err := other.Lock(context.Background(), id, 0)
+	unlock2, err := other.Lock(context.Background(), id, 0, func() {})
 	if err != nil {
 		t.Fatalf("after unlock: %v", err)
 	}
@@ -74,16 +74,16 @@ func TestUnlockAsksWhoHoldsIt(t *testing.T) {
 	a := startReal(t)
 	s, other := testStore(t, Options{}, a), testStore(t, Options{}, a)
 	id := newID(t, "n1")
-	unlock, err := s.Lock(context.Background(), id, 0)
+	unlock, err := s.Lock(context.Background(), id, 0, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.Flush()
-	if _, err := other.Lock(context.Background(), id, time.Second); err != nil {
+	if _, err := other.Lock(context.Background(), id, time.Second, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	unlock()
-	if _, err := s.Lock(context.Background(), id, 0); !errors.Is(err, store.ErrLocked) {
+	if _, err := s.Lock(context.Background(), id, 0, func() {}); !errors.Is(err, store.ErrLocked) {
 		t.Errorf("err = %v: the other's lock was freed", err)
 	}
 }
@@ -93,11 +93,11 @@ func TestLockGoesToTheNextNode(t *testing.T) {
 	s := testStore(t, Options{}, a, b)
 	id := newID(t, "n1")
 	a.Kill()
-	unlock, err := s.Lock(context.Background(), id, time.Second)
+	unlock, err := s.Lock(context.Background(), id, time.Second, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Lock(context.Background(), id, 0); !errors.Is(err, store.ErrLocked) {
+	if _, err := s.Lock(context.Background(), id, 0, func() {}); !errors.Is(err, store.ErrLocked) {
 		t.Errorf("err = %v, want ErrLocked", err)
 	}
 	unlock()
@@ -108,7 +108,7 @@ func TestLockIsRenewed(t *testing.T) {
 	a := startReal(t)
 	s := testStore(t, Options{}, a)
 	id := newID(t, "n1")
-	unlock, err := s.Lock(context.Background(), id, 0)
+	unlock, err := s.Lock(context.Background(), id, 0, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

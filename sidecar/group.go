@@ -1,0 +1,211 @@
+package sidecar
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// groupLimit bounds how many changes one write takes, and with it what a single conflict has to do again.
+const groupLimit = 256
+
+// groups commit the parallel changes of one session together: those that come while a commit is under way wait for it, and are then written in
+// one go. Each is applied on the one before it, as if it had been committed alone after that, and is answered when the write has ended. One that
+// fails by itself, because it makes the session too large, leaves the others alone. A change that must be exact goes alone.
+type groups struct {
+	mu    sync.Mutex
+	lines map[[16]byte][]*change // what waits for the commit that is under way
+}
+
+// change is one answer's edit on its way into the ring.
+type change struct {
+	v       *visit
+	e       *edit
+	waited  bool
+	settled chan struct{}  // closed when err is the outcome
+	leads   chan []*change // this one's turn has come, to commit these
+	err     error
+}
+
+// commit keeps an edit of the session of v.
+func (h *Handler) commit(ctx context.Context, v *visit, e *edit) error {
+	c := &change{v: v, e: e, settled: make(chan struct{}), leads: make(chan []*change, 1)}
+	random := v.id.Random
+	batch, err := h.groups.enter(ctx, random, c)
+	if err != nil || batch == nil {
+		return err
+	}
+	defer h.groups.leave(random, batch)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
+	defer cancel()
+	h.keeper.commit(ctx, &group{changes: batch, id: newest(batch)})
+	return c.err
+}
+
+// enter waits until c is committed, by another change's leader, or until c leads: then it commits what it gets.
+func (g *groups) enter(ctx context.Context, random [16]byte, c *change) (batch []*change, err error) {
+	g.mu.Lock()
+	waiting, busy := g.lines[random]
+	if !busy {
+		g.lines[random] = nil
+		g.mu.Unlock()
+		return []*change{c}, nil
+	}
+	c.waited = true
+	g.lines[random] = append(waiting, c)
+	g.mu.Unlock()
+	over := ctx.Done()
+	for {
+		select {
+		case batch := <-c.leads:
+			return batch, nil
+		case <-c.settled:
+			return nil, c.err
+		case <-over:
+			if g.withdraw(random, c) {
+				return nil, store.ErrUnacknowledged
+			}
+			over = nil // it is being committed
+		}
+	}
+}
+
+func (g *groups) withdraw(random [16]byte, c *change) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	at := slices.Index(g.lines[random], c)
+	if at < 0 {
+		return false
+	}
+	g.lines[random] = slices.Delete(g.lines[random], at, at+1)
+	return true
+}
+
+// leave tells the others of a batch that it is committed, and lets the next one be.
+func (g *groups) leave(random [16]byte, batch []*change) {
+	for _, c := range batch[1:] {
+		close(c.settled)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	waiting := g.lines[random]
+	if len(waiting) == 0 {
+		delete(g.lines, random)
+		return
+	}
+	n := slices.IndexFunc(waiting, func(c *change) bool { return c.e.exact })
+	if n < 0 {
+		n = len(waiting)
+	}
+	n = min(max(n, 1), groupLimit)
+	next := slices.Clone(waiting[:n])
+	g.lines[random] = slices.Delete(waiting, 0, n)
+	next[0].leads <- next
+}
+
+// newest is the id of those shown that knows of the last takeover.
+func newest(batch []*change) ring.ID {
+	id := batch[0].v.id
+	for _, c := range batch[1:] {
+		if ring.EpochBefore(id.Epoch, c.v.id.Epoch) {
+			id = c.v.id
+		}
+	}
+	return id
+}
+
+// group is what one write commits.
+type group struct {
+	id      ring.ID
+	born    bool
+	changes []*change // those that did not fail by themselves
+
+	joining sync.Mutex
+}
+
+// single is a group of one, for a session that nobody else can know yet.
+func single(v *visit, e *edit) *group {
+	v.born = true
+	return &group{id: v.id, born: true, changes: []*change{{v: v, e: e}}}
+}
+
+// on applies the changes to base, one after the other, and tells whether anything is to be written.
+func (g *group) on(base *sessioncodec.Record) (changed bool) {
+	kept := g.changes[:0:0]
+	for _, c := range g.changes {
+		does, err := c.e.on(base)
+		if c.err = err; err != nil {
+			continue
+		}
+		base, changed = c.e.record(), changed || does
+		kept = append(kept, c)
+	}
+	g.changes = kept
+	for i, c := range kept {
+		for _, later := range kept[i+1:] {
+			c.e.later = append(c.e.later, later.e)
+		}
+	}
+	return changed
+}
+
+// join is the store's view of the group: what a node shall hold that holds stored now.
+func (g *group) join(stored *sessioncodec.Record) (next *sessioncodec.Record, err error) {
+	g.joining.Lock()
+	defer g.joining.Unlock()
+	for _, c := range g.changes {
+		if next, err = c.e.join(stored); err != nil {
+			return nil, err
+		}
+		stored = next
+	}
+	return next, nil
+}
+
+// record is the outcome as far as the nodes let it be known.
+func (g *group) record() *sessioncodec.Record { return g.changes[len(g.changes)-1].e.record() }
+
+// end tells that the commit has ended.
+func (g *group) end() {
+	for _, c := range g.changes {
+		c.e.end()
+	}
+}
+
+// mark names the youngest of the values that r, the outcome, has for what the group wrote. It is 0 when that wrote nothing.
+func (g *group) mark(r *sessioncodec.Record) uint16 {
+	var youngest uint64
+	for _, c := range g.changes {
+		youngest = max(youngest, c.e.youngest(r))
+	}
+	if youngest == 0 {
+		return 0
+	}
+	return ring.Mark(youngest)
+}
+
+// relabel gives the visitors the session's id.
+func (g *group) relabel(id ring.ID) {
+	g.id = id
+	for _, c := range g.changes {
+		c.v.id = id
+	}
+}
+
+// settle is the outcome of all.
+func (g *group) settle(err error) {
+	for _, c := range g.changes {
+		c.err = err
+	}
+}
+
+// follow brings each change into the session that followed this one.
+func (g *group) follow(ctx context.Context, h *Handler, old *sessioncodec.Record) {
+	for _, c := range g.changes {
+		c.err = h.follow(ctx, c.v, old, c.e)
+	}
+}
