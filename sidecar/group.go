@@ -26,34 +26,34 @@ type change struct {
 	v       *visit
 	e       *edit
 	waited  bool
-	settled chan struct{}  // closed when err is the outcome
-	leads   chan []*change // this one's turn has come, to commit these
+	settled chan struct{} // closed when err is the outcome
+	leads   chan *group   // this one's turn has come, to commit these
 	err     error
 }
 
 // commit keeps an edit of the session of v.
 func (h *Handler) commit(ctx context.Context, v *visit, e *edit) error {
-	c := &change{v: v, e: e, settled: make(chan struct{}), leads: make(chan []*change, 1)}
+	c := &change{v: v, e: e, settled: make(chan struct{}), leads: make(chan *group, 1)}
 	random := v.id.Random
-	batch, err := h.groups.enter(ctx, random, c)
-	if err != nil || batch == nil {
+	g, err := h.groups.enter(ctx, random, c)
+	if err != nil || g == nil {
 		return err
 	}
-	defer h.groups.leave(random, batch)
+	defer h.groups.leave(random, g, slices.Clone(g.changes))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
 	defer cancel()
-	h.keeper.commit(ctx, &group{changes: batch, id: newest(batch)})
+	h.keeper.commit(ctx, g)
 	return c.err
 }
 
 // enter waits until c is committed, by another change's leader, or until c leads: then it commits what it gets.
-func (g *groups) enter(ctx context.Context, random [16]byte, c *change) (batch []*change, err error) {
+func (g *groups) enter(ctx context.Context, random [16]byte, c *change) (*group, error) {
 	g.mu.Lock()
 	waiting, busy := g.lines[random]
 	if !busy {
 		g.lines[random] = nil
 		g.mu.Unlock()
-		return []*change{c}, nil
+		return &group{changes: []*change{c}, id: c.v.id}, nil
 	}
 	c.waited = true
 	g.lines[random] = append(waiting, c)
@@ -61,8 +61,8 @@ func (g *groups) enter(ctx context.Context, random [16]byte, c *change) (batch [
 	over := ctx.Done()
 	for {
 		select {
-		case batch := <-c.leads:
-			return batch, nil
+		case lead := <-c.leads:
+			return lead, nil
 		case <-c.settled:
 			return nil, c.err
 		case <-over:
@@ -85,9 +85,9 @@ func (g *groups) withdraw(random [16]byte, c *change) bool {
 	return true
 }
 
-// leave tells the others of a batch that it is committed, and lets the next one be.
-func (g *groups) leave(random [16]byte, batch []*change) {
-	for _, c := range batch[1:] {
+// leave tells the others of a group that it is committed, and lets the next one be.
+func (g *groups) leave(random [16]byte, committed *group, changes []*change) {
+	for _, c := range changes[1:] {
 		close(c.settled)
 	}
 	g.mu.Lock()
@@ -104,7 +104,7 @@ func (g *groups) leave(random [16]byte, batch []*change) {
 	n = min(max(n, 1), groupLimit)
 	next := slices.Clone(waiting[:n])
 	g.lines[random] = slices.Delete(waiting, 0, n)
-	next[0].leads <- next
+	next[0].leads <- &group{changes: next, id: newest(next), before: committed.after}
 }
 
 // newest is the id of those shown that knows of the last takeover.
@@ -122,7 +122,9 @@ func newest(batch []*change) ring.ID {
 type group struct {
 	id      ring.ID
 	born    bool
-	changes []*change // those that did not fail by themselves
+	before  *sessioncodec.Record // the outcome of the group before this one, if that was just now
+	after   *sessioncodec.Record // of this one
+	changes []*change            // those that did not fail by themselves
 
 	joining sync.Mutex
 }

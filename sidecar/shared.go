@@ -81,7 +81,7 @@ func (k *shared) label(id ring.ID, saved store.Saved, mark uint16) ring.ID {
 
 // commit joins the changes of a group into both copies, in parallel.
 func (k *shared) commit(ctx context.Context, g *group) {
-	var base *sessioncodec.Record
+	base := g.before
 	for _, c := range g.changes {
 		base = sessioncodec.Join(base, c.v.loaded)
 	}
@@ -121,6 +121,7 @@ func (k *shared) keep(ctx context.Context, g *group) error {
 		g.follow(ctx, k.h, saved.Record)
 		return nil
 	}
+	g.after = saved.Record
 	g.relabel(k.label(g.id, saved, g.mark(saved.Record)))
 	return nil
 }

@@ -113,7 +113,11 @@ func (n *node) put(read item, key string, value []byte, ttl int32) (conflict boo
 	if read.hit {
 		err = n.perform(read.life, opCAS, key, func(c *memcache.Client) error { return c.CompareAndSwap(it) })
 	} else {
-		err = n.perform(n.now.Load(), opAdd, key, func(c *memcache.Client) error { return c.Add(it) })
+		l := read.life
+		if l == nil { // nobody looked
+			l = n.now.Load()
+		}
+		err = n.perform(l, opAdd, key, func(c *memcache.Client) error { return c.Add(it) })
 	}
 	switch {
 	case errors.Is(err, memcache.ErrCASConflict), errors.Is(err, memcache.ErrNotStored),

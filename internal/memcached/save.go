@@ -32,6 +32,9 @@ func (s *Store) SaveKey(ctx context.Context, key, first string, w store.Write) (
 		order: f.inOrder(ring.WriteOrder(f.nodes, key, first)), changed: make(chan struct{}, 1), begun: time.Now(),
 	}
 	sv.until, _ = ctx.Deadline()
+	for _, n := range sv.order {
+		sv.lives = append(sv.lives, n.now.Load())
+	}
 	s.tasks.Go(sv.run)
 	return sv.wait(ctx)
 }
@@ -43,6 +46,7 @@ type save struct {
 	fleet   *fleet
 	key     string
 	order   []*node // those that were up at the begin, in writing order
+	lives   []*life // theirs at the begin: a birth is a miss in these, and in no later one
 	changed chan struct{}
 	begun   time.Time
 	until   time.Time // how long the caller waits for a first acknowledgement; zero: it has all the time

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/store"
@@ -47,14 +48,14 @@ func (sv *save) write(n *node, rewrite bool) bool {
 
 func (sv *save) tryWrite(n *node, rewrite bool) error {
 	held, known := sv.given(n, rewrite)
-	for range maxTries {
+	for try := range maxTries {
 		if !known {
 			if held = sv.read(n); held.err != nil {
 				return held.err
 			}
 		}
 		known = false
-		next, err := sv.joined(n, held)
+		next, err := sv.joined(n, held, sv.Birth && try == 0)
 		if err != nil {
 			return err
 		}
@@ -90,7 +91,7 @@ func (sv *save) given(n *node, rewrite bool) (held answer, ok bool) {
 	case rewrite:
 		return answer{}, false
 	case sv.Birth:
-		return answer{node: n, item: item{life: l}}, true
+		return answer{node: n, item: item{life: sv.lives[slices.Index(sv.order, n)]}}, true
 	case sv.Seen.Node == n.name && sv.Seen.Record != nil && sv.Seen.Generation == l.generation:
 		return answer{node: n, record: sv.Seen.Record, item: item{hit: true, cas: sv.Seen.CAS, life: l}}, true
 	}
@@ -117,12 +118,15 @@ func (sv *save) read(n *node) answer {
 	return a
 }
 
-// joined is what the node shall hold. A session that it lacks is looked for on the other nodes first: a tombstone may be there.
-func (sv *save) joined(n *node, held answer) (*sessioncodec.Record, error) {
+// joined is what the node shall hold. A session that it lacks is looked for on the other nodes first: a tombstone may be there. Where one
+// acknowledged a birth, and now none has it, the ring was emptied meanwhile, and what it held until then may have been the session's end.
+func (sv *save) joined(n *node, held answer, born bool) (*sessioncodec.Record, error) {
 	base := held.record
-	if base == nil && !sv.Birth {
+	if base == nil && !born {
 		others, all := sv.elsewhere(n)
 		switch {
+		case others == nil && sv.Birth && sv.acknowledged():
+			return nil, errUnsure
 		case others == nil && all && !sv.Refill:
 			return nil, sv.abort(store.ErrGone)
 		case others == nil && !sv.Refill:
@@ -202,6 +206,13 @@ func (sv *save) acknowledge(n *node, r *sessioncodec.Record) {
 		}
 	}
 	sv.acks = append(sv.acks, ack{n, r})
+}
+
+// acknowledged tells whether a node has.
+func (sv *save) acknowledged() bool {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	return len(sv.acks) > 0
 }
 
 // abort ends the write at every node; the first reason stays.
