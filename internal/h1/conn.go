@@ -276,6 +276,7 @@ func (c *conn) exchange() bool {
 
 // own answers what is the engine's own business.
 func (c *conn) own(r *head.Reply) bool {
+	c.x.last = c.x.last || r.Token == head.RequestRefused
 	c.x.reply(r)
 	c.unwatch(resting)
 	return c.goesOn()

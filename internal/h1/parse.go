@@ -55,13 +55,16 @@ func (p *headParser) parse(b *buffer) (done bool, refused *head.Reply) {
 	for {
 		unread := b.unread()
 		end := bytes.IndexByte(unread[p.searched:], '\n')
-		if end < 0 {
-			if p.searched = len(unread); p.searched > p.longest() {
-				return true, head.TooLongFields
-			}
+		if p.searched += max(end, 0); end < 0 {
+			p.searched = len(unread)
+		}
+		switch {
+		case p.searched > p.longest():
+			return true, head.TooLongFields
+		case end < 0:
 			return false, nil
 		}
-		end += p.searched
+		end = p.searched
 		p.searched = 0
 		if end == 0 || unread[end-1] != '\r' {
 			return true, bareLF
@@ -168,13 +171,14 @@ func (p *headParser) framingField(f head.Field) (kept bool, refused *head.Reply)
 			p.lengths++
 			return true, p.contentLength(f.Value)
 		}
-		p.ends = p.ends || strings.EqualFold(f.Name, "HTTP2-Settings")
+		p.ends = p.ends || head.OfOneHop(f.Name)
 	case 17:
 		if strings.EqualFold(f.Name, "Transfer-Encoding") {
 			p.coded++
 			p.chunked = strings.EqualFold(f.Value, "chunked")
 			return false, nil
 		}
+		p.ends = p.ends || head.OfOneHop(f.Name)
 	}
 	return true, nil
 }

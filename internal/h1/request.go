@@ -69,7 +69,7 @@ func (p *headParser) absolute() bool {
 	if at >= 0 {
 		authority = rest[:at]
 	}
-	if authority == "" || !all(authority, isHost) {
+	if authority == "" || authority[0] == ':' || !all(authority, isHost) {
 		return false
 	}
 	p.Authority = authority

@@ -4,8 +4,9 @@ import "strings"
 
 // What belongs to one connection ends at each hop (RFC 9110, section 7.6.1), and so does what a trailer must not say.
 
-// ofOneHop tells whether a field is of one connection; obsolete ones that are still sent included.
-func ofOneHop(name string) bool {
+// OfOneHop tells whether a field is of one connection; obsolete ones that are still sent included, and aliases of the two that frame messages,
+// by which a server with the CGI convention would find another end of the body than we do.
+func OfOneHop(name string) bool {
 	switch len(name) {
 	case 2:
 		return strings.EqualFold(name, "TE")
@@ -14,11 +15,11 @@ func ofOneHop(name string) bool {
 	case 10:
 		return strings.EqualFold(name, "Connection") || strings.EqualFold(name, "Keep-Alive")
 	case 14:
-		return strings.EqualFold(name, "HTTP2-Settings")
+		return strings.EqualFold(name, "HTTP2-Settings") || isAlias(name, "content-length")
 	case 16:
 		return strings.EqualFold(name, "Proxy-Connection")
 	case 17:
-		return strings.EqualFold(name, "Transfer-Encoding")
+		return looksLike(name, "transfer-encoding")
 	case 18:
 		return strings.EqualFold(name, "Proxy-Authenticate")
 	case 19:
@@ -29,12 +30,17 @@ func ofOneHop(name string) bool {
 	return false
 }
 
+// isAlias tells whether a server with the CGI convention takes name for another, that of what frames messages, and we do not.
+func isAlias(name, known string) bool {
+	return looksLike(name, known) && !strings.EqualFold(name, known)
+}
+
 // EndHop removes the fields of one connection and those that Connection names.
 func (f *Fields) EndHop() {
 	var named []string
 	ends := false
 	for i := range *f {
-		if name := (*f)[i].Name; ofOneHop(name) {
+		if name := (*f)[i].Name; OfOneHop(name) {
 			ends = true
 			if strings.EqualFold(name, "Connection") {
 				for item := range Items((*f)[i].Value) {
@@ -47,7 +53,7 @@ func (f *Fields) EndHop() {
 		return
 	}
 	f.Keep(func(name string) bool {
-		if ofOneHop(name) {
+		if OfOneHop(name) {
 			return false
 		}
 		for _, gone := range named {

@@ -22,7 +22,7 @@ func FuzzHopByHop(f *testing.F) {
 		}
 		fields.EndHop()
 		for _, gone := range fields {
-			if ofOneHop(gone.Name) {
+			if OfOneHop(gone.Name) {
 				t.Errorf("%s is left", gone.Name)
 			}
 			for item := range strings.SplitSeq(connection, ",") {
