@@ -137,6 +137,7 @@ func (x *exchange) awaitAnswer(up *upstream) error {
 		if flood += x.said.bytes + len("HTTP/1.1 100\r\n\r\n"); flood > head.MaxResponseHeader {
 			return errBadAnswer
 		}
+		up.reused = false // it is alive: what it gets from here on may be executed
 		if err = x.interim(up); err != nil {
 			return err
 		}

@@ -141,7 +141,7 @@ func (x *exchange) endOfHead(w *headWriter) {
 // malformed in it, must not be taken for a request (P1).
 func (x *exchange) isUnread() bool {
 	if x.upload != nil {
-		return !x.upload.isClean()
+		return !x.upload.read.Load()
 	}
 	return !x.body.ended
 }

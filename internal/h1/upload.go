@@ -6,7 +6,11 @@ import (
 	"io"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 )
+
+// lastWrite is how long an upload may still write its last bytes to an app that has already answered.
+const lastWrite = 10 * time.Millisecond
 
 var errSlowBody = errors.New("h1: the client's body stopped coming")
 
@@ -14,6 +18,7 @@ var errSlowBody = errors.New("h1: the client's body stopped coming")
 // it first.
 type upload struct {
 	done  chan struct{}
+	read  atomic.Bool // all of it has come from the client
 	ended atomic.Bool
 	clean bool  // all of it is on its way to the app
 	err   error // the client's fault, or the app was too slow
@@ -43,6 +48,9 @@ func (x *exchange) runUpload(u *upload, up *upstream) {
 	}()
 	for u.err == nil {
 		part, err := x.body.next()
+		if x.body.ended {
+			u.read.Store(true) // before the app can have the last of it: its answer may be quicker than we are
+		}
 		if err == nil {
 			err = x.pass(u, up, part)
 		} else if err == io.EOF {
@@ -102,9 +110,6 @@ func (x *exchange) moreOfRequest() error {
 	return err
 }
 
-// isClean tells whether the whole body is on its way.
-func (u *upload) isClean() bool { return u.ended.Load() && u.clean }
-
 // failure is what went wrong with it, if that ended it.
 func (u *upload) failure() error {
 	if u.ended.Load() {
@@ -113,9 +118,11 @@ func (u *upload) failure() error {
 	return nil
 }
 
-// join ends the upload, if it has not ended yet, and waits until it has. It tells whether the app has got the whole body.
+// join ends the upload, if it has not ended yet, and waits until it has. It tells whether the app has got the whole body and its connection
+// is as it was.
 func (u *upload) join(x *exchange, up *upstream) bool {
-	if !u.ended.Load() {
+	interrupted := !u.ended.Load() && !u.endsSoon()
+	if interrupted {
 		_ = x.c.nc.SetReadDeadline(pastDeadline)
 		up.interrupt()
 		<-u.done
@@ -123,5 +130,20 @@ func (u *upload) join(x *exchange, up *upstream) bool {
 	}
 	<-u.done
 	x.c.bodyStep.to(resting, &x.c.engine.sweeper)
-	return u.clean
+	return u.clean && !interrupted
+}
+
+// endsSoon waits for an upload that has nothing left to read: as a rule the app has all of it, and only the goroutine does not know yet.
+func (u *upload) endsSoon() bool {
+	if !u.read.Load() {
+		return false
+	}
+	timer := time.NewTimer(lastWrite)
+	defer timer.Stop()
+	select {
+	case <-u.done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
