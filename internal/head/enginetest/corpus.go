@@ -159,7 +159,7 @@ func (c *court) judgeAnswers(w row, conn net.Conn, m mode, probe string) error {
 		return err
 	}
 	in := bufio.NewReader(conn)
-	for _, want := range expected {
+	for i, want := range expected {
 		got, err := readMessage(in, w.kind())
 		if w.cut && err != nil {
 			return nil // even the head was held back
@@ -170,7 +170,7 @@ func (c *court) judgeAnswers(w row, conn net.Conn, m mode, probe string) error {
 		if c.resets && !w.cut && errors.Is(got.broken, syscall.ECONNRESET) {
 			got.broken = nil
 		}
-		if err := c.compareAnswer(w, want, got); err != nil {
+		if err := c.compareAnswer(w, want, got, i == len(expected)-1); err != nil {
 			return err
 		}
 	}
@@ -179,7 +179,7 @@ func (c *court) judgeAnswers(w row, conn net.Conn, m mode, probe string) error {
 	}
 	if w.closed {
 		rest, err := io.ReadAll(in)
-		if err != nil && !(c.resets && errors.Is(err, syscall.ECONNRESET)) || len(rest) > 0 {
+		if err != nil && !((c.resets || w.reset) && errors.Is(err, syscall.ECONNRESET)) || len(rest) > 0 {
 			return fmt.Errorf("the connection is to be closed, there is %q (%v)", rest, err)
 		}
 		return nil

@@ -53,7 +53,7 @@ func parseExpected(w row) ([]expected, error) {
 }
 
 // compareAnswer tells what is wrong with an answer.
-func (c *court) compareAnswer(w row, want expected, got *message) error {
+func (c *court) compareAnswer(w row, want expected, got *message, last bool) error {
 	if w.cut {
 		if got.broken == nil || !strings.HasPrefix(want.message.body, got.body) {
 			return fmt.Errorf("the client gets %q and must not take it for whole", got)
@@ -64,7 +64,7 @@ func (c *court) compareAnswer(w row, want expected, got *message) error {
 		return fmt.Errorf("the client gets half an answer: %q", got)
 	}
 	closes := slices.ContainsFunc(got.values("Connection"), func(v string) bool { return strings.Contains(v, "close") })
-	if w.closed && !closes && got.status() >= 200 && !strings.Contains(firstLine(w.client), "HTTP/1.0") && !c.unsigned {
+	if last && w.closed && !closes && got.status() >= 200 && !strings.Contains(firstLine(w.client), "HTTP/1.0") && !c.unsigned {
 		return fmt.Errorf("the client is not told that the connection closes: %q", got)
 	}
 	if want.message == nil {

@@ -23,6 +23,7 @@ import (
 //	hangup: the app closes its connection after its answer
 //	surplus: the app sends more than its answer, all in one write: what comes later may be taken for the next answer by anybody
 //	unsure: the row is not run, for what the engine does depends on who is faster
+//	reset: the client has promised to send nothing more, and may find its connection reset
 //	waits: the engine waits for more; it gets no more
 //	cut: the client gets less than the whole answer, and its connection is closed
 //
@@ -34,7 +35,7 @@ type row struct {
 	closed, head, partly bool
 	hangup, cut, asSent  bool
 	waits, surplus       bool
-	unsure               bool
+	unsure, reset        bool
 }
 
 //go:embed corpus/*.txt
@@ -88,7 +89,7 @@ func parseRows(file, text string) ([]row, error) {
 // add reads one line of a row.
 func (w *row) add(line string) error {
 	flags := map[string]*bool{"closed": &w.closed, "head": &w.head, "partly": &w.partly, "hangup": &w.hangup, "cut": &w.cut,
-		"waits": &w.waits, "surplus": &w.surplus, "unsure": &w.unsure, "as sent": &w.asSent, "open": new(bool)}
+		"waits": &w.waits, "surplus": &w.surplus, "unsure": &w.unsure, "reset": &w.reset, "as sent": &w.asSent, "open": new(bool)}
 	if flag, ok := flags[line]; ok {
 		*flag = true
 		w.closed = w.closed || w.cut
