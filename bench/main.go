@@ -61,8 +61,13 @@ func main() {
 		return err
 	})
 	flag.IntVar(&o.idle, "idle", 10000, "connections that wait while memory is read")
-	flag.Func("without", "`programs` to leave out: haproxy, envoy, lua", func(text string) error {
+	flag.Func("without", "`programs` to leave out: "+strings.Join(optional, ", "), func(text string) error {
 		o.without = append(o.without, strings.Split(text, ",")...)
+		for _, program := range o.without {
+			if !slices.Contains(optional, program) {
+				return fmt.Errorf("%q: only %s can be left out", program, strings.Join(optional, ", "))
+			}
+		}
 		return nil
 	})
 	flag.Func("only", "`regexp` of the candidates that are measured, beside nginx, and nothing else", func(text string) (err error) {
@@ -76,6 +81,7 @@ func main() {
 	if *quick {
 		o.quick()
 	}
+	o.turn = max(o.turn.Round(time.Second), time.Second) // wrk knows no less
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o, flag.Args())
 	stop()

@@ -14,14 +14,15 @@ const warmTomcat = 8 * time.Second
 type msmMode struct {
 	name     string
 	settings []string // of the sidecar
+	goal     float64  // what the sidecar may take of what msm adds
 	msm      map[string]work
 }
 
 // Each is as its manual has it: sticky msm backs up behind the answer, to one node, while the sidecar commits before it, to two; with shared sessions both
 // write two copies. msm takes no backup of two requests within one millisecond, so that less than one write a request is right.
 var msmModes = []msmMode{
-	{"sticky", nil, map[string]work{readPath: {session: true}, writePath: {session: true, writes: 0.5}}},
-	{"shared", []string{"--sticky=false"}, map[string]work{
+	{"sticky", nil, 1, map[string]work{readPath: {session: true}, writePath: {session: true, writes: 0.5}}},
+	{"shared", []string{"--sticky=false"}, 0.15, map[string]work{
 		readPath: {session: true, gets: 1.9, writes: 1}, writePath: {session: true, gets: 1.9, writes: 3},
 	}},
 }

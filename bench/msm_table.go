@@ -37,7 +37,7 @@ func (s series) more(name string, of figure, than string, other figure) spread {
 // msmTable compares: what msm adds to the JVM's CPU time of a request, and what a sidecar costs, and how the JVM's differs behind it. The ratio is
 // of medians, for a difference of two figures may be near nothing in a round.
 func (s series) msmTable() table {
-	t := table{title: "What sessions cost, microseconds of CPU a request", columns: []string{"request", "msm adds in the JVM", "a sidecar takes", "sidecar / msm",
+	t := table{title: "What sessions cost, microseconds of CPU a request", columns: []string{"request", "msm adds in the JVM", "a sidecar takes", "sidecar / msm", "goal",
 		"the JVM behind it takes more", "memcached: msm, sidecar"}}
 	for _, mode := range msmModes {
 		for _, p := range msmPaths {
@@ -47,7 +47,7 @@ func (s series) msmTable() table {
 			if adds.median > 0 {
 				ratio = fmt.Sprintf("%.2f", takes.median/adds.median)
 			}
-			t.add(mode.name+", "+p.name, adds.String(), takes.String(), ratio, s.more(hop, behind, alone, cpu).String(),
+			t.add(mode.name+", "+p.name, adds.String(), takes.String(), ratio, fmt.Sprintf("%.2f", mode.goal), s.more(hop, behind, alone, cpu).String(),
 				fmt.Sprintf("%.1f, %.1f", s.of(inside, inMemcached).median, s.of(hop, inMemcached).median))
 		}
 	}

@@ -92,6 +92,9 @@ func (r *results) print(margin float64) (broken []string, err error) {
 	all = append(all, r.tables...)
 	goals, broken := r.budgetTable(margin)
 	for _, t := range append(all, goals) {
+		if len(t.rows) == 0 {
+			continue
+		}
 		if err := t.print(os.Stdout); err != nil {
 			return nil, err
 		}
