@@ -80,10 +80,7 @@ func New(l net.Listener, opts Options) (*ControlPlane, error) {
 	c.services.Store(services)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.server = server.New(c.ctx, server.Options{Group: groupOf, Observer: c, NamedOnly: []string{opaqueType}})
-	c.publisher = &publisher{
-		registry: c.registry, services: c.services.Load, server: c.server, metrics: opts.Metrics, log: opts.Log,
-		kicked: make(chan struct{}, 1), ready: make(chan struct{}),
-	}
+	c.publisher = newPublisher(c.registry, c.services.Load, c.server, opts.Metrics, opts.Log)
 	c.grpc = grpc.NewServer(append(serverOptions(opts.TLS), grpc.StreamInterceptor(c.server.Intercept))...)
 	c.server.Register(c.grpc)
 	return c, nil
@@ -202,7 +199,7 @@ func (c *ControlPlane) Answered(s server.Stream, a server.Answer) {
 	}
 	if s.Group == frontGroup {
 		c.opts.Metrics.AckSeconds.Observe(a.Took.Seconds())
-		c.publisher.kick() // a sidecar may be waiting for it
+		c.publisher.ack()
 	}
 }
 
@@ -211,12 +208,14 @@ func (c *ControlPlane) Closed(s server.Stream) {
 	if c.ctx.Err() != nil {
 		return
 	}
-	if s.Group == sidecarGroup {
-		c.registry.leave(s.ID, time.Now())
-	}
 	c.countStreams()
 	c.opts.Log.Info("stream closed", "node", s.Node, "stream", s.ID)
-	c.publisher.kick()
+	if s.Group == sidecarGroup {
+		c.registry.leave(s.ID, time.Now())
+		c.publisher.kick()
+		return
+	}
+	c.publisher.ack() // a drain no longer waits for it
 }
 
 func (c *ControlPlane) countStreams() {

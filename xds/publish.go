@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"sync/atomic"
 	"time"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -14,7 +16,7 @@ import (
 )
 
 // publisher makes snapshots of what is known and publishes them, one at a time: what happens meanwhile is in the next one. Callbacks of
-// streams only kick it, since they run under locks of the cache.
+// streams only wake it, since they run under locks of the cache.
 type publisher struct {
 	registry *registry
 	services func() *Services
@@ -22,18 +24,58 @@ type publisher struct {
 	metrics  *metrics.ControlPlane
 	log      *slog.Logger
 
-	kicked chan struct{}
-	failed string // the last failure, so that it is logged once
-	ready  chan struct{}
+	kicked  chan struct{} // something changed
+	acked   chan struct{} // a front accepted something: a sidecar may be waiting for that
+	pending atomic.Bool   // a change is not published yet
+	failed  string        // the last failure, so that it is logged once
+	ready   chan struct{}
+
+	pace pace // run's own, as is what follows
+	last published
+}
+
+// published is what the last publication was made of.
+type published struct {
+	members []member
+	rings   named
+	fronts  server.Resources
+	err     error // the fronts have an older one
+}
+
+func newPublisher(r *registry, services func() *Services, s *server.Server, m *metrics.ControlPlane, log *slog.Logger) *publisher {
+	return &publisher{
+		registry: r, services: services, server: s, metrics: m, log: log,
+		kicked: make(chan struct{}, 1), acked: make(chan struct{}, 1), ready: make(chan struct{}),
+	}
 }
 
 func (p *publisher) kick() {
-	select {
-	case p.kicked <- struct{}{}:
-	default:
+	if p.pending.Swap(true) {
 		p.metrics.Coalesced.Inc()
 	}
+	wake(p.kicked)
 }
+
+// ack is told that a front accepted something, or is gone.
+func (p *publisher) ack() { wake(p.acked) }
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// pace lets two publications go at once, and of more at most two in each window: a fleet that starts, or a hundred sidecars that change within
+// a moment, cost a front a few pushes, and a change that comes alone costs no wait.
+type pace struct{ last [2]time.Time }
+
+const paceWindow = 40 * time.Millisecond
+
+// wait is how long the next publication has to.
+func (p *pace) wait(now time.Time) time.Duration { return max(0, p.last[0].Add(paceWindow).Sub(now)) }
+
+func (p *pace) note(now time.Time) { p.last = [2]time.Time{p.last[1], now} }
 
 // run publishes after the hold-off, until ctx ends.
 func (p *publisher) run(ctx context.Context, holdOff time.Duration) {
@@ -43,16 +85,18 @@ func (p *publisher) run(ctx context.Context, holdOff time.Duration) {
 	case <-time.After(holdOff):
 		close(p.ready)
 	}
+	next := time.NewTimer(p.publish(time.Now()))
+	defer next.Stop()
 	for {
-		again := time.NewTimer(p.publish(time.Now()))
 		select {
 		case <-ctx.Done():
-		case <-p.kicked:
-		case <-again.C:
-		}
-		again.Stop()
-		if ctx.Err() != nil {
 			return
+		case <-p.acked:
+			p.tellSidecars()
+		case <-p.kicked:
+			next.Reset(p.pace.wait(time.Now()))
+		case <-next.C:
+			next.Reset(p.publish(time.Now()))
 		}
 	}
 }
@@ -65,6 +109,8 @@ const never = time.Hour
 
 // publish returns after what time it must be called even if nothing happens.
 func (p *publisher) publish(now time.Time) (again time.Duration) {
+	p.pending.Store(false) // what changes from here on is in the next one
+	p.pace.note(now)
 	members, next := p.registry.view(now)
 	if again = never; !next.IsZero() {
 		again = next.Sub(now)
@@ -75,27 +121,30 @@ func (p *publisher) publish(now time.Time) (again time.Duration) {
 		err = p.server.Set(frontGroup, fronts)
 	}
 	p.report(err)
-	opaque := peersOf(members)
-	for name, ring := range services.ringsOf() {
-		opaque[name] = ring
-	}
-	drains := drainsOf(members, func(app string) int {
-		if err != nil {
-			return max(1, p.server.Count(frontGroup)) // nobody was told
-		}
-		return p.behind(fronts, app)
-	})
-	for name, drain := range drains {
-		opaque[name] = drain
-	}
-	p.metrics.Draining.Set(float64(len(drains)))
-	if len(drains) > 0 {
+	p.last = published{members, services.ringsOf(), fronts, err}
+	if draining := p.tellSidecars(); draining > 0 {
 		again = min(again, drainLook)
 	}
+	return again
+}
+
+// tellSidecars publishes what sidecars read: of the members as they were published to the fronts, for a drain is acknowledged when the fronts
+// have that. It returns how many drain.
+func (p *publisher) tellSidecars() (draining int) {
+	opaque := peersOf(p.last.members)
+	maps.Copy(opaque, p.last.rings)
+	drains := drainsOf(p.last.members, func(app string) int {
+		if p.last.err != nil {
+			return max(1, p.server.Count(frontGroup)) // nobody was told
+		}
+		return p.behind(p.last.fronts, app)
+	})
+	maps.Copy(opaque, drains)
+	p.metrics.Draining.Set(float64(len(drains)))
 	if err := p.server.Set(sidecarGroup, server.Resources{opaqueType: opaque}); err != nil {
 		p.log.Error("what sidecars read could not be published", "error", err)
 	}
-	return again
+	return len(drains)
 }
 
 // behind counts the fronts that know the app and have not accepted its assignment.

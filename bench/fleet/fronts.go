@@ -30,8 +30,7 @@ type frontKind struct {
 
 var frontKinds = []frontKind{
 	{"envoy", true, nil, startEnvoy},
-	// The front looks once a second, so a sidecar that leaves waits longer than that (docs/operations.md).
-	{"front", false, []string{"--drain-linger=2s", "--trusted-proxies=127.0.0.1"}, startFront},
+	{"front", true, []string{"--trusted-proxies=127.0.0.1"}, startFront},
 	{"nginx", false, nil, startNginx},
 	{"dns", false, nil, startDNS},
 }
@@ -100,14 +99,23 @@ func startEnvoy(s *site) (f front, err error) {
 }
 
 func startFront(s *site) (f front, err error) {
-	args := []string{"front", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--cookie=psid"}
-	for _, m := range s.members {
-		args = append(args, "--backends="+m.route+"="+m.address)
+	port, err := s.freePort()
+	if err != nil {
+		return f, err
+	}
+	args := []string{"front", fmt.Sprintf("--listen=127.0.0.1:%d", port), "--admin=127.0.0.1:0"}
+	if s.plane != nil {
+		args = append(args, "--control-plane="+s.plane.says["listening on"])
+	} else {
+		args = append(args, "--cookie=psid")
+		for _, m := range s.members {
+			args = append(args, "--backends="+m.route+"="+m.address)
+		}
 	}
 	if f.process, err = s.start(true, s.pillion, args...); err != nil {
 		return f, err
 	}
-	f.url, f.admin = "http://"+f.process.says["listening on"]+"/", f.process.says["admin on"]
+	f.url, f.admin = fmt.Sprintf("http://127.0.0.1:%d/", port), f.process.says["admin on"]
 	return f, s.reachable(f)
 }
 

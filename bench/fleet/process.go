@@ -46,7 +46,7 @@ func (l *lockedLog) tail() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lines := strings.Split(strings.TrimSpace(l.b.String()), "\n")
-	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+	return strings.Join(lines[max(0, len(lines)-8):], "\n")
 }
 
 // start starts a program; with announced, one of ours that prints its addresses.
