@@ -8,7 +8,7 @@ PACKAGES     ?= ./...
 # The race detector links with a C compiler; without one the tests run without it.
 RACE := $(if $(shell command -v gcc || command -v clang || command -v cc),-race)
 
-.PHONY: help build deps test check lint bench bench-msm bench-check fuzz torture images
+.PHONY: help build deps test check lint bench bench-msm bench-check bench-fleet fuzz torture images
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench-msm: ## what memcached-session-manager adds to a Tomcat, beside what a sid
 
 bench-check: ## fails when the data path leaves its budget; where other work runs: go run ./bench -quick -margin 2 check
 	@go run ./bench check
+
+bench-fleet: ## a fleet's restarts, kills and floods, in one table
+	@go run ./bench/fleet
 
 torture: ## real processes killed, frozen and emptied under load, in one table
 	@go run ./test/torture
