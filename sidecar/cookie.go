@@ -151,7 +151,7 @@ func (h *Handler) readID(v *visit, found *candidates) bool {
 			h.rejected("malformed")
 		case !h.genuine(v, &id):
 			h.rejected("mac")
-		case time.Since(id.Born()) > h.opts.Lifetime:
+		case v.at().Sub(id.Born()) > h.opts.Lifetime:
 			h.rejected("expired")
 		default:
 			v.id, v.shown = id, id

@@ -171,7 +171,7 @@ func (h *Handler) Unreached(x *head.Exchange) (head.To, *head.Reply) {
 	v := x.Session.(*visit)
 	if v.forwarded != "" {
 		h.pulses.felt(v.forwarded, false)
-		v.forwarded = ""
+		v.forwarded, v.now = "", time.Time{}
 		x.Request.Fields.Del(fieldHop)
 		_ = h.opts.Cookie.take(&x.Request.Fields)
 		if v.tried == nil {

@@ -94,6 +94,7 @@ type visit struct {
 	spelling  *spelling  // of the session; until it is found, perhaps an older one
 	proven    *ring.Keys // have verified shown
 	client    netip.Addr // who asks, where that matters
+	now       time.Time  // see at
 }
 
 // New returns the engine. Run must run beside it.
@@ -315,6 +316,14 @@ func (h *Handler) ignores(req *head.Head) bool {
 func pathOf(target string) string {
 	path, _, _ := strings.Cut(target, "?")
 	return path
+}
+
+// at is the time of v. One look at the clock serves a request that waits for nothing; who made it wait clears the time.
+func (v *visit) at() time.Time {
+	if v.now.IsZero() {
+		v.now = time.Now()
+	}
+	return v.now
 }
 
 // LogValue is what the access log says of the session: its public name.

@@ -94,6 +94,7 @@ func (h *Handler) lock(ctx context.Context, v *visit, req *head.Head) error {
 		return err
 	}
 	defer h.crowd.leave()
+	v.now = time.Time{}
 	start := time.Now()
 	defer func() { h.opts.Metrics.LockSeconds.Observe(time.Since(start).Seconds()) }()
 	ctx, cancel := context.WithTimeout(ctx, lockPatience*h.locks.wait)

@@ -20,7 +20,7 @@ type sticky struct {
 
 // find serves from memory what this process owns, and takes over everything else.
 func (k *sticky) find(ctx context.Context, v *visit) error {
-	now := time.Now()
+	now := v.at()
 	if s := k.table.get(v.id.Random); s != nil {
 		if st := s.now.Load(); st.owns(v.id) && !s.expired(st, now, k.h.touch) && k.trusts(s, now) {
 			k.serve(v, s, st, now)
