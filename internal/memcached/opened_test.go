@@ -2,7 +2,12 @@ package memcached
 
 import (
 	"bytes"
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/internal/store"
@@ -44,4 +49,41 @@ func TestRemovedKeyOpensNothing(t *testing.T) {
 	if got := mustLoad(t, s, id, store.Near); got.Record != nil {
 		t.Error("opened without its key")
 	}
+}
+
+// However many requests wait, a node is asked by inFlight connections at most.
+func TestConnectionsAreBounded(t *testing.T) {
+	var open, most atomic.Int64
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		n := open.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		return &counted{Conn: conn, open: &open}, nil
+	}
+	s := testStore(t, Options{Dial: dial, OpTimeout: 10 * time.Second}, startReal(t))
+	id := newID(t, "n1")
+	mustSave(t, s, id, birth(record(entry("a", `1`))))
+	var all sync.WaitGroup
+	for range 10 * inFlight {
+		all.Go(func() { mustLoad(t, s, id, store.Near) })
+	}
+	all.Wait()
+	if n := most.Load(); n > inFlight {
+		t.Errorf("%d connections to one node", n)
+	}
+}
+
+type counted struct {
+	net.Conn
+	open   *atomic.Int64
+	closed sync.Once
+}
+
+func (c *counted) Close() error {
+	c.closed.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
 }
