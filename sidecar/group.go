@@ -40,8 +40,11 @@ func (h *Handler) commit(ctx context.Context, v *visit, e *edit) error {
 		return err
 	}
 	defer h.groups.leave(random, g, slices.Clone(g.changes))
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
-	defer cancel()
+	if c.waited { // how long says nothing of what comes now
+		fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
+		defer cancel()
+		ctx = fresh
+	}
 	h.keeper.commit(ctx, g)
 	return c.err
 }
@@ -54,6 +57,10 @@ func (g *groups) enter(ctx context.Context, random [16]byte, c *change) (*group,
 		g.lines[random] = nil
 		g.mu.Unlock()
 		return &group{changes: []*change{c}, id: c.v.id}, nil
+	}
+	if len(waiting) >= lineLimit {
+		g.mu.Unlock()
+		return nil, errCrowd
 	}
 	c.waited = true
 	g.lines[random] = append(waiting, c)

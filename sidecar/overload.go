@@ -9,6 +9,9 @@ import (
 // they hold 512 MiB.
 const crowdLimit = 8192
 
+// lineLimit is how many of them may be of one session: far more than a browser has, and an eighth of the crowd.
+const lineLimit = crowdLimit / 8
+
 var errCrowd = errors.New("sidecar: too many requests wait for their sessions")
 
 // crowd counts the requests that wait. One more than it takes is told so at once (DESIGN 5, overload): a client that waits behind thousands

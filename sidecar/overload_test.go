@@ -141,3 +141,43 @@ func TestM8CountsWithinBounds(t *testing.T) {
 		t.Error("a minute is not a minute")
 	}
 }
+
+// One session takes no more of the crowd than its line: others are served while it is stuck.
+func TestOneSessionTakesItsLineOnly(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		mode LockMode
+		most int64 // the one at work, and those behind it
+	}{{"commits", LockNone, lineLimit + 1}, {"lock", LockAll, lineLimit}} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := benched(t, true)
+				var e exchange
+				cookie := e.bear(t, h)
+				s := &stuck{goOn: make(chan struct{})}
+				h.opts.Store, h.locks.mode, h.locks.wait = s, row.mode, time.Hour
+				var served, told atomic.Int64
+				var all sync.WaitGroup
+				for i := range lineLimit + 500 {
+					all.Go(func() {
+						switch reply := (&exchange{}).try(h, cookie, fmt.Sprintf(`{"n":%d}`, i)); {
+						case reply == nil:
+							served.Add(1)
+						case reply.Token == head.Overload:
+							told.Add(1)
+						}
+					})
+				}
+				synctest.Wait()
+				if n := told.Load(); n != lineLimit+500-row.most {
+					t.Errorf("%d requests were told that the line is full", n)
+				}
+				close(s.goOn)
+				all.Wait()
+				if n := served.Load(); n != row.most {
+					t.Errorf("%d were served, %d waited", n, row.most)
+				}
+			})
+		})
+	}
+}

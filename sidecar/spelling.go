@@ -56,6 +56,14 @@ func (h *Handler) newSpelling(of any, v *visit, r *sessioncodec.Record) *spellin
 	return sp
 }
 
+// recordOf is the record of st, which is often what the request was given.
+func (v *visit) recordOf(st *state) *sessioncodec.Record {
+	if v.spelling != nil && v.spelling.of == any(&st.packed[0]) {
+		return v.spelling.record
+	}
+	return st.record()
+}
+
 // etag names the content of a record: equal for equal attributes, opaque to the app.
 func etag(r *sessioncodec.Record) string {
 	digest := r.Digest()

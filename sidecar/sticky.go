@@ -110,7 +110,7 @@ func (k *sticky) commit(ctx context.Context, g *group) {
 		return
 	}
 	g.relabel(st.id)
-	if before := st.record(); g.on(before) {
+	if before := g.changes[0].v.recordOf(st); g.on(before) {
 		if err := k.keep(ctx, s, before, g); err != nil {
 			g.settle(err)
 		}

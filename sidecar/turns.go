@@ -33,6 +33,10 @@ func (t turns) enter(ctx context.Context, random [16]byte, patience time.Duratio
 		t.lines[random] = l
 		close(turn)
 	}
+	if len(l.waiting) >= lineLimit {
+		t.mu.Unlock()
+		return nil, errCrowd
+	}
 	l.waiting = append(l.waiting, turn)
 	t.mu.Unlock()
 	timer := time.NewTimer(patience)
