@@ -16,9 +16,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pillion-proxy/pillion/internal/h1"
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/metrics"
-	"github.com/pillion-proxy/pillion/internal/reverseproxy"
 	"github.com/pillion-proxy/pillion/sidecar"
 )
 
@@ -33,7 +33,7 @@ func startFront(t testing.TB, cookie string, dial dialing, routes ...string) *li
 	site := siteOf(fleetOf(routes...))
 	site.Hosts[0].Routes[0].Cookie = cookie
 	front.SetSite(site)
-	engine, l := reverseproxy.New(head.EngineOptions{Handler: front, Dial: dial}), newListener()
+	engine, l := h1.New(h1.Options{EngineOptions: head.EngineOptions{Handler: front, Dial: dial}}), newListener()
 	ctx, cancel := context.WithCancel(context.Background())
 	go front.Run(ctx)
 	go func() { _ = engine.Serve(l) }()

@@ -16,10 +16,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pillion-proxy/pillion/internal/h1"
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/memcached"
 	"github.com/pillion-proxy/pillion/internal/metrics"
-	"github.com/pillion-proxy/pillion/internal/reverseproxy"
 	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/sessioncodec"
 	"github.com/pillion-proxy/pillion/sidecar"
@@ -85,7 +85,7 @@ type process struct {
 	metrics  *metrics.Metrics
 	log      *lockedBuffer
 	store    *memcached.Store
-	engine   *reverseproxy.Engine
+	engine   *h1.Engine
 	listener *listener
 	client   *http.Transport
 	end      func()
@@ -162,7 +162,7 @@ func (p *process) wire(s setup, log *slog.Logger) {
 	}
 	s.http.OwnAnswer = func(token string) { p.metrics.OwnAnswers.WithLabelValues(token).Inc() }
 	s.http.Peer = p.Peer
-	p.engine = reverseproxy.New(s.http)
+	p.engine = h1.New(h1.Options{EngineOptions: s.http})
 }
 
 func codec(secrets ...[]byte) (*sessioncodec.Codec, error) {

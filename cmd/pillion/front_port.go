@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/head"
-	"github.com/pillion-proxy/pillion/internal/reverseproxy"
 )
 
 // portSpec is a port that a front serves.
@@ -27,7 +26,7 @@ type portSpec struct {
 type port struct {
 	spec        portSpec
 	listener    net.Listener
-	engine      *reverseproxy.Engine
+	engine      *engine
 	certificate *atomic.Pointer[tls.Certificate]
 }
 
@@ -131,7 +130,7 @@ func (p *ports) launch(spec portSpec) error {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: opened.present}
 	}
 	opened.certificate.Store(p.certificates[spec.name])
-	opened.engine = reverseproxy.New(o)
+	opened.engine = newEngine(o, false)
 	if p.leaving {
 		opened.engine.Drain()
 	}

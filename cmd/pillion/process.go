@@ -17,7 +17,6 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/memcached"
 	"github.com/pillion-proxy/pillion/internal/metrics"
-	"github.com/pillion-proxy/pillion/internal/reverseproxy"
 	"github.com/pillion-proxy/pillion/sidecar"
 )
 
@@ -33,7 +32,7 @@ type process struct {
 
 	store   *memcached.Store
 	handler *sidecar.Handler
-	engine  *reverseproxy.Engine
+	engine  *engine
 
 	data, admin, api       net.Listener
 	adminServer, apiServer *http.Server
@@ -103,7 +102,7 @@ func (p *process) wireSessions(c *config.Config) error {
 	if served.TLS, err = clientTLS(p.current); err != nil {
 		return err
 	}
-	p.engine = reverseproxy.New(served)
+	p.engine = newEngine(served, c.ProxyProtocol)
 	p.fleet, err = newFleet(p, c)
 	return err
 }

@@ -62,6 +62,7 @@ type Config struct {
 	DrainLinger     time.Duration
 	TLS             TLS
 	TrustedProxies  []netip.Prefix
+	ProxyProtocol   bool
 	Log             Log
 	Limits          Limits
 	Creations       int

@@ -159,6 +159,8 @@ var trustKeys = []key{
 		live(file(func(c *Config) *File { return &c.TLS.ClientCA }))},
 	{"trusted_proxies", "", "networks whose X-Forwarded-* fields are kept; those of others are replaced", "10.0.0.0/8",
 		networks(func(c *Config) *[]netip.Prefix { return &c.TrustedProxies })},
+	{"proxy_protocol", "false", "each connection must begin with a header of the PROXY protocol, version 1 or 2, that says who the visitor is", "",
+		boolean(func(c *Config) *bool { return &c.ProxyProtocol })},
 }
 
 var limitKeys = []key{

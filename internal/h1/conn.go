@@ -262,6 +262,9 @@ func (c *conn) refuse(r *head.Reply) bool {
 // exchange serves the request whose head was read, and tells whether another may follow.
 func (c *conn) exchange() bool {
 	x, e := c.x, c.engine
+	if c.hasLeft() {
+		return false
+	}
 	x.begin()
 	if own := x.peer(); own != nil {
 		return c.own(own)
@@ -272,6 +275,23 @@ func (c *conn) exchange() bool {
 	e.options.SetForwarded(&x.Exchange)
 	x.serve()
 	return c.goesOn()
+}
+
+// hasLeft tells whether a client has ended its direction while the whole process stood still. It will hardly wait any more and would not
+// learn what becomes of its request, which may already be repeated elsewhere: nothing is begun or kept for it.
+func (c *conn) hasLeft() (left bool) {
+	if !c.engine.stoodStill() {
+		return false
+	}
+	if s, is := c.raw.(syscall.Conn); is && canPeek && !c.uploading.Load() {
+		if raw, err := s.SyscallConn(); err == nil {
+			_ = raw.Read(func(fd uintptr) bool {
+				left = hasEnded(fd)
+				return true
+			})
+		}
+	}
+	return left
 }
 
 // own answers what is the engine's own business.

@@ -17,7 +17,7 @@
 //     nothing was sent, nor one that is safe and still whole; a head.Repeater decides about others.
 //   - A response that begins before the request's body has ended is the last on its connection; the rest of that body is never taken for a
 //     request.
-//   - Exchange.Context ends when the client leaves. A client that ends only its own direction has two seconds to get its answer.
+//   - Exchange.Context ends when the client leaves. A client that ends only its own direction has half a second to get its answer.
 //   - Handler.End is called exactly once for each Handler.Request, also when a client leaves or code panics. A panic ends one exchange.
 //   - A connection between requests holds no buffers.
 //

@@ -12,6 +12,19 @@ import (
 // settleTick is how often a shutdown looks who is still owed an answer.
 const settleTick = 2 * time.Millisecond
 
+// Exchanges is how many requests are under way, tunnels included.
+func (e *Engine) Exchanges() (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.conns {
+		switch c.step.phase() {
+		case handling, asking, taking, giving, tunnel:
+			n++
+		}
+	}
+	return n
+}
+
 // Shutdown serves what has already arrived, the kernel's accept queue included, and closes everything: the listeners, then connections
 // as they become idle, at last the tunnels. When ctx ends first, what is left is cut off and its error returned.
 func (e *Engine) Shutdown(ctx context.Context) error {

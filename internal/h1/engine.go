@@ -45,6 +45,8 @@ type Engine struct {
 
 	sweeper sync.Mutex   // orders the sweeper's interference with the connections it interferes with
 	ticks   atomic.Int64 // of the sweeper
+	due     atomic.Int64 // when it looks again
+	doubt   atomic.Int64 // until when clients may have left long ago: see stoodStill
 	woken   chan struct{}
 	stopped chan struct{}
 

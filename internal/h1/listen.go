@@ -55,6 +55,7 @@ func (e *Engine) start() {
 		return
 	}
 	e.started = true
+	e.due.Store(now())
 	e.beside.Go(e.sweep)
 	if e.handover != nil {
 		e.beside.Go(func() { _ = e.options.HTTP2.Serve(e.handover) })

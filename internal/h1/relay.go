@@ -81,6 +81,9 @@ func (x *exchange) contact(to app) error {
 		if err := x.holdUpstream(up); err != nil {
 			return err
 		}
+		if x.c.hasLeft() {
+			return x.leave()
+		}
 		sent, err := x.roundTrip(up)
 		if err == nil {
 			return nil
@@ -230,6 +233,12 @@ func (x *exchange) why(err error) error {
 		return errTimedOut
 	}
 	return err
+}
+
+// leave ends the exchange of a client that has left.
+func (x *exchange) leave() error {
+	x.abort(head.ErrClientGone)
+	return head.ErrClientGone
 }
 
 func isTimeout(err error) bool {

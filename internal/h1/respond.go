@@ -17,6 +17,9 @@ func (x *exchange) respond() error {
 	if p.Status == http.StatusSwitchingProtocols {
 		return x.switchProtocols()
 	}
+	if x.c.hasLeft() {
+		return x.leave()
+	}
 	announced := ""
 	x.c.to(handling)
 	if p.ends {

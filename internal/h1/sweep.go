@@ -12,6 +12,12 @@ const (
 	fastestTick = 5 * time.Millisecond
 	// parkAfter is how long a connection that waits for its next request keeps its buffers.
 	parkAfter = time.Second
+	// longestRest is how long the sweeper sleeps at most.
+	longestRest = 10 * time.Second
+	// pause is how late the sweeper may be before that means that the whole process stood still.
+	pause = 500 * time.Millisecond
+	// aftermath is how long what has piled up in that time may take.
+	aftermath = 2 * time.Second
 )
 
 // begun is where now counts from.
@@ -30,14 +36,18 @@ func (e *Engine) wake() {
 
 // sweep ends what takes too long. It looks at every connection each tick, and sleeps while all there is cannot time out soon.
 func (e *Engine) sweep() {
-	timer := time.NewTimer(time.Hour)
+	timer := time.NewTimer(longestRest)
 	defer timer.Stop()
 	for {
 		tick := e.tick()
+		if at := now(); at > e.due.Load()+int64(pause) {
+			e.doubt.Store(at + int64(aftermath))
+		}
 		rest := e.look(now(), tick)
 		if e.pool.expire(e.ticks.Add(1) - int64(head.UpstreamIdle/tick)) {
 			rest = tick
 		}
+		e.due.Store(now() + int64(rest))
 		timer.Reset(rest)
 		select {
 		case <-e.stopped:
@@ -70,7 +80,7 @@ func (e *Engine) tick() time.Duration {
 // look looks at every connection once, and tells how long nothing can happen.
 func (e *Engine) look(at int64, tick time.Duration) (rest time.Duration) {
 	limits := e.limits.Load()
-	rest = time.Hour
+	rest = longestRest
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.conns {
@@ -90,10 +100,10 @@ func (c *conn) sweep(at int64, tick time.Duration, limits *head.Limits) (rest ti
 	word := c.step.word.Load()
 	switch age := c.judgeStep(&c.step, at, limits); phaseOf(word) {
 	case tunnel:
-		return time.Hour
+		return longestRest
 	case parked:
 		if limits.Idle <= 0 {
-			return time.Hour
+			return longestRest
 		}
 		return max(tick, limits.Idle-age)
 	case idle:
@@ -172,4 +182,10 @@ func (c *conn) outOfTime(until int64) {
 	if c.until.CompareAndSwap(until, 0) {
 		c.x.abort(errTimedOut)
 	}
+}
+
+// stoodStill tells whether the process has lately been stopped for a while, or got no processor: what it reads now may be old.
+func (e *Engine) stoodStill() bool {
+	at := now()
+	return at > e.due.Load()+int64(pause) || at < e.doubt.Load()
 }

@@ -12,8 +12,8 @@ const (
 	// watchAfter is how long an exchange lasts before somebody looks whether the client still waits for it.
 	watchAfter = 200 * time.Millisecond
 	// halfClosed is how long a client that has ended its direction may wait for its answer. It looks like one that has left, and most have:
-	// only what is sent to it would tell.
-	halfClosed = 2 * time.Second
+	// only what is sent to it would tell. With watchAfter it is less than another request of the same visitor waits for a lock.
+	halfClosed = 500 * time.Millisecond
 )
 
 // watch reads from a client while its exchange goes on, to notice when it leaves. What it reads is the next request.
@@ -34,7 +34,7 @@ func (w *watch) run(c *conn, x *exchange) {
 		switch {
 		case err == nil:
 			continue
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF) && c.app.Load() != nil: // else nothing has begun that would be lost
 			timer := time.NewTimer(halfClosed)
 			defer timer.Stop()
 			select {

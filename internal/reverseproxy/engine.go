@@ -82,7 +82,7 @@ func New(o head.EngineOptions) *Engine {
 func (e *Engine) newServer() *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(e.options.TLS != nil)
+	protocols.SetHTTP2(true) // without TLS of our own, on connections that come decrypted
 	protocols.SetUnencryptedHTTP2(e.options.TLS == nil)
 	return &http.Server{
 		Handler:                      http.HandlerFunc(e.serveHTTP),

@@ -32,7 +32,7 @@
 //
 // # What is not modelled
 //
-// HTTP, its framing and its connections (internal/reverseproxy has tests of its own; exchange.go forwards as it does), expiry by TTL in
+// HTTP, its framing and its connections (internal/h1 has tests of its own; exchange.go forwards as it does), expiry by TTL in
 // memcached, a change of the ring's nodes or of keys, subjects, copies: 1, ring.unknown and ring.isolated other than their defaults, and
 // processes that stand still and go on. Birth times of canaries and the seconds in an id come from the one true clock.
 package sim
