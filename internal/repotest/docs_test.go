@@ -29,15 +29,21 @@ var (
 	quoted   = regexp.MustCompile("`([^`]+)`")
 )
 
-// In docs/architecture.md a line that names a Go file may go on with functions or types of it: after a colon, separated by commas
+// In these documents a line that names a Go file may go on with functions or types of it: after a colon, separated by commas
 // (sidecar/handler.go: (*Handler).Request, finish), or each in backquotes, as in the row of a table. All of them must exist.
 func TestArchitectureNamesRealCode(t *testing.T) {
 	names := map[string]map[string]bool{}
 	for _, s := range sources(t) {
 		names[s.path] = declarations(s.file)
 	}
+	for _, document := range []string{"docs/architecture.md", "docs/engine.md"} {
+		testNames(t, document, names)
+	}
+}
+
+func testNames(t *testing.T, document string, names map[string]map[string]bool) {
 	checked := 0
-	for line := range strings.Lines(read(t, "docs/architecture.md")) {
+	for line := range strings.Lines(read(t, document)) {
 		at := goFile.FindStringSubmatchIndex(line)
 		if at == nil {
 			continue
@@ -45,18 +51,18 @@ func TestArchitectureNamesRealCode(t *testing.T) {
 		path := line[at[2]:at[3]]
 		known := names[path]
 		if known == nil {
-			t.Errorf("docs/architecture.md: there is no %s", path)
+			t.Errorf("%s: there is no %s", document, path)
 			continue
 		}
 		for _, name := range namedAfter(line[at[1]:]) {
 			checked++
 			if m := declared.FindStringSubmatch(name); !known[m[2]] && !known[m[1]+"."+m[2]] {
-				t.Errorf("docs/architecture.md: %s has no %s", path, name)
+				t.Errorf("%s: %s has no %s", document, path, name)
 			}
 		}
 	}
 	if checked == 0 {
-		t.Error("docs/architecture.md names no function: the way of a request belongs there")
+		t.Errorf("%s names no function: the way of a request belongs there", document)
 	}
 }
 
