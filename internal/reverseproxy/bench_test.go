@@ -44,7 +44,7 @@ func BenchmarkEngine(b *testing.B) {
 			go func() {
 				defer c.Close()
 				for r := bufio.NewReader(c); ; {
-					if _, err := readHead(r); err != nil {
+					if _, err := http.ReadRequest(r); err != nil {
 						return
 					}
 					_, _ = io.WriteString(c, answer)
@@ -56,7 +56,7 @@ func BenchmarkEngine(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	e := New(head.EngineOptions{Handler: trivial{tcp(app.Addr())}})
+	e := New(head.EngineOptions{Handler: trivial{head.To{Network: "tcp", Address: app.Addr().String()}}})
 	go func() { _ = e.Serve(l) }()
 	defer func() { _ = e.Shutdown(b.Context()) }()
 	request := []byte("GET /path?q=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench\r\nAccept: */*\r\nAccept-Language: en\r\nCookie: theme=dark\r\n\r\n")

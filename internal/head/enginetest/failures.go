@@ -1,4 +1,4 @@
-package reverseproxy
+package enginetest
 
 import (
 	"bufio"
@@ -19,7 +19,21 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-func TestAppFailures(t *testing.T) {
+var failures = behaviours{
+	"AppFailures":                     testAppFailures,
+	"AppDown":                         testAppDown,
+	"TruncatedResponses":              testTruncatedResponses,
+	"POSTIsNotSentTwice":              testPOSTIsNotSentTwice,
+	"ClientLeaves":                    testClientLeaves,
+	"ClientLeavesMidway":              testClientLeavesMidway,
+	"MalformedBodyIsTheClientsFault":  testMalformedBodyIsTheClientsFault,
+	"EarlyAnswer":                     testEarlyAnswer,
+	"RequestAndResponseAtTheSameTime": testRequestAndResponseAtTheSameTime,
+	"AccessLog":                       testAccessLog,
+	"InjectedDial":                    testInjectedDial,
+}
+
+func testAppFailures(t *testing.T, build Build) {
 	hang := func(c net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }
 	tests := []struct {
 		name   string
@@ -43,7 +57,7 @@ func TestAppFailures(t *testing.T) {
 	for _, test := range tests {
 		var counted atomic.Value
 		o := head.EngineOptions{UpstreamTimeout: 100 * time.Millisecond, OwnAnswer: func(token string) { counted.Store(token) }}
-		r := startRaw(t, nil, o, test.app)
+		r := startRaw(t, build, nil, o, test.app)
 		got := strings.TrimPrefix(r.raw(ask), "HTTP/1.1 103 Early Hints\r\n\r\n")
 		if !strings.HasPrefix(got, "HTTP/1.1 "+test.status+" ") || !strings.Contains(got, "Proxy-Status: pillion; error="+test.token+"; ") {
 			t.Errorf("%s: %q", test.name, got)
@@ -59,14 +73,14 @@ func TestAppFailures(t *testing.T) {
 	}
 }
 
-func TestAppDown(t *testing.T) {
+func testAppDown(t *testing.T, build Build) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
 	for _, to := range []head.To{tcp(l.Addr()), {Network: "unix", Address: "/nonexistent/app.sock"}} {
-		r := start(t, to, nil, head.EngineOptions{})
+		r := start(t, build, to, nil, head.EngineOptions{})
 		res, body := r.do("POST", "/", strings.NewReader("body"))
 		if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || !strings.Contains(res.Header.Get("Proxy-Status"), "error=app_unreachable") {
 			t.Errorf("%v: %d %v", to, res.StatusCode, res.Header)
@@ -78,12 +92,12 @@ func TestAppDown(t *testing.T) {
 }
 
 // A response that breaks off must not look whole, whatever framed it.
-func TestTruncatedResponses(t *testing.T) {
+func testTruncatedResponses(t *testing.T, build Build) {
 	for name, answer := range map[string]string{
 		"length":  "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok",
 		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
 	} {
-		r := startRaw(t, nil, head.EngineOptions{}, says(answer))
+		r := startRaw(t, build, nil, head.EngineOptions{}, says(answer))
 		c := r.dial()
 		_, _ = io.WriteString(c, ask)
 		if res, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil { // else even the head was held back
@@ -99,7 +113,7 @@ func TestTruncatedResponses(t *testing.T) {
 }
 
 // P7: what the app may have executed is not sent again.
-func TestPOSTIsNotSentTwice(t *testing.T) {
+func testPOSTIsNotSentTwice(t *testing.T, build Build) {
 	var posts atomic.Int64
 	app := func(c net.Conn, r *bufio.Reader) { // answers once, then takes a request and hangs up on it
 		for n := 0; ; n++ {
@@ -116,7 +130,7 @@ func TestPOSTIsNotSentTwice(t *testing.T) {
 			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
 	}
-	r := startRaw(t, nil, head.EngineOptions{}, app)
+	r := startRaw(t, build, nil, head.EngineOptions{}, app)
 	for _, fields := range [][]string{nil, {"Idempotency-Key", "1"}, {"X-Idempotency-Key", "1"}} {
 		for _, body := range []io.Reader{nil, strings.NewReader("body")} {
 			r.get("/") // leaves a connection in the pool
@@ -135,9 +149,9 @@ func TestPOSTIsNotSentTwice(t *testing.T) {
 	}
 }
 
-func TestClientLeaves(t *testing.T) {
+func testClientLeaves(t *testing.T, build Build) {
 	inApp, left := make(chan struct{}), make(chan struct{})
-	r := startHTTP(t, nil, head.EngineOptions{}, func(_ http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(_ http.ResponseWriter, req *http.Request) {
 		close(inApp)
 		<-req.Context().Done()
 		close(left)
@@ -158,10 +172,10 @@ func TestClientLeaves(t *testing.T) {
 }
 
 // A client that leaves while its upload or its download is on the way ends the app's side too.
-func TestClientLeavesMidway(t *testing.T) {
+func testClientLeavesMidway(t *testing.T, build Build) {
 	upload := make(chan error, 1)
 	download := make(chan struct{}, 1)
-	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodPost {
 			_, err := io.Copy(io.Discard, req.Body)
 			upload <- err
@@ -195,8 +209,8 @@ func TestClientLeavesMidway(t *testing.T) {
 	}
 }
 
-func TestMalformedBodyIsTheClientsFault(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(io.Discard, req.Body) })
+func testMalformedBodyIsTheClientsFault(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(io.Discard, req.Body) })
 	got := r.raw("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n")
 	if !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, head.RequestRefused) {
 		t.Errorf("%q", got)
@@ -204,7 +218,7 @@ func TestMalformedBodyIsTheClientsFault(t *testing.T) {
 }
 
 // The app may answer before it has the body, and the rest of that body is no request.
-func TestEarlyAnswer(t *testing.T) {
+func testEarlyAnswer(t *testing.T, build Build) {
 	var requests atomic.Int64
 	app := func(c net.Conn, r *bufio.Reader) {
 		if _, err := readHead(r); err == nil {
@@ -214,7 +228,7 @@ func TestEarlyAnswer(t *testing.T) {
 			_, _ = io.Copy(io.Discard, r) // RFC 9112, section 9.6: closing now would reset the connection
 		}
 	}
-	r := startRaw(t, nil, head.EngineOptions{}, app)
+	r := startRaw(t, build, nil, head.EngineOptions{}, app)
 	c := r.dial()
 	fmt.Fprint(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n")
 	go func() {
@@ -239,8 +253,8 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 }
 
-func TestRequestAndResponseAtTheSameTime(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
+func testRequestAndResponseAtTheSameTime(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		for in := bufio.NewScanner(req.Body); in.Scan(); {
 			fmt.Fprintf(w, "echo %s\n", in.Text())
@@ -271,7 +285,7 @@ type session struct{}
 
 func (*session) LogValue() slog.Value { return slog.StringValue("k3Jx9w") }
 
-func TestAccessLog(t *testing.T) {
+func testAccessLog(t *testing.T, build Build) {
 	var mu sync.Mutex
 	var log bytes.Buffer
 	locked := writerFunc(func(p []byte) (int, error) {
@@ -280,8 +294,8 @@ func TestAccessLog(t *testing.T) {
 		return log.Write(p)
 	})
 	app := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
-	r := startHTTP(t, nil, head.EngineOptions{AccessLog: true, Log: slog.New(slog.NewTextHandler(locked, nil))}, app)
-	r.engine.options.Handler = logged{r.fake}
+	h := &handler{}
+	r := startHTTP(t, build, h, head.EngineOptions{Handler: logged{h}, AccessLog: true, Log: slog.New(slog.NewTextHandler(locked, nil))}, app)
 	r.get("/path?token=secret")
 	line := func() string { mu.Lock(); defer mu.Unlock(); return log.String() }
 	eventually(t, "a line", func() bool { return line() != "" })
@@ -299,8 +313,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// logged replaces the state of a fake.
-type logged struct{ f *fake }
+// logged replaces the state of a handler.
+type logged struct{ f *handler }
 
 func (l logged) Request(x *head.Exchange) (head.To, *head.Reply) {
 	x.Session = &session{}
@@ -311,7 +325,7 @@ func (logged) Trailer(*head.Exchange, *head.Head)        {}
 func (logged) End(*head.Exchange, error)                 {}
 
 // Dial may be anything that gives a connection.
-func TestInjectedDial(t *testing.T) {
+func testInjectedDial(t *testing.T, build Build) {
 	dial := func(_ context.Context, network, address string) (net.Conn, error) {
 		ours, app := net.Pipe()
 		go func() {
@@ -320,7 +334,7 @@ func TestInjectedDial(t *testing.T) {
 		}()
 		return ours, nil
 	}
-	r := start(t, head.To{Network: "tcp", Address: "app.internal:81"}, nil, head.EngineOptions{Dial: dial})
+	r := start(t, build, head.To{Network: "tcp", Address: "app.internal:81"}, nil, head.EngineOptions{Dial: dial})
 	if _, body := r.get("/"); body != "tcp app.internal:81" {
 		t.Errorf("dialed %q", body)
 	}

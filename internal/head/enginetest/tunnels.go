@@ -1,4 +1,4 @@
-package reverseproxy
+package enginetest
 
 import (
 	"bufio"
@@ -18,6 +18,14 @@ import (
 
 	"github.com/pillion-proxy/pillion/internal/head"
 )
+
+var tunnels = behaviours{
+	"WebSocket":           testWebSocket,
+	"UpgradeDeclined":     testUpgradeDeclined,
+	"TunnelHalfClose":     testTunnelHalfClose,
+	"ShutdownEndsTunnels": testShutdownEndsTunnels,
+	"CloseEndsWhatIsOpen": testCloseEndsWhatIsOpen,
+}
 
 func echoWebSocket(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Pillion-Patch", "{}")
@@ -49,12 +57,12 @@ func (r *rig) websocket() (*websocket.Conn, *http.Response) {
 	return c, res
 }
 
-func TestWebSocket(t *testing.T) {
-	f := &fake{response: func(_ *head.Exchange, h *head.Head) error {
+func testWebSocket(t *testing.T, build Build) {
+	f := &handler{response: func(_ *head.Exchange, h *head.Head) error {
 		h.Fields.Add("Set-Cookie", "a=1")
 		return nil
 	}}
-	r := startHTTP(t, f, head.EngineOptions{}, echoWebSocket)
+	r := startHTTP(t, build, f, head.EngineOptions{}, echoWebSocket)
 	c, res := r.websocket()
 	if res.Header.Get("Set-Cookie") != "a=1" || res.Header.Get("Pillion-Patch") != "" {
 		t.Errorf("the 101 has %v", res.Header)
@@ -83,8 +91,8 @@ func TestWebSocket(t *testing.T) {
 }
 
 // An app may decline to switch.
-func TestUpgradeDeclined(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "no") })
+func testUpgradeDeclined(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "no") })
 	res, body := r.get("/", "Connection", "Upgrade", "Upgrade", "websocket")
 	if res.StatusCode != 200 || body != "no" {
 		t.Errorf("%d %q", res.StatusCode, body)
@@ -92,7 +100,7 @@ func TestUpgradeDeclined(t *testing.T) {
 }
 
 // Each side may end its direction and still receive.
-func TestTunnelHalfClose(t *testing.T) {
+func testTunnelHalfClose(t *testing.T, build Build) {
 	app := func(c net.Conn, r *bufio.Reader) {
 		if _, err := readHead(r); err != nil {
 			return
@@ -101,7 +109,7 @@ func TestTunnelHalfClose(t *testing.T) {
 		n, _ := io.Copy(io.Discard, r)
 		fmt.Fprint(c, n)
 	}
-	r := startRaw(t, nil, head.EngineOptions{}, app)
+	r := startRaw(t, build, nil, head.EngineOptions{}, app)
 	c := r.dial()
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: count\r\n\r\n")
 	in := bufio.NewReader(c)
@@ -116,8 +124,8 @@ func TestTunnelHalfClose(t *testing.T) {
 }
 
 // Tunnels do not hold up a Shutdown, they end with it, and their connections count while they last.
-func TestShutdownEndsTunnels(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{Limits: head.Limits{Connections: 1}}, echoWebSocket)
+func testShutdownEndsTunnels(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{Limits: head.Limits{Connections: 1}}, echoWebSocket)
 	c, _ := r.websocket()
 	second := r.dial() // waits in the kernel's queue for the tunnel to end
 	_, _ = io.WriteString(second, ask)
@@ -143,14 +151,14 @@ func TestShutdownEndsTunnels(t *testing.T) {
 }
 
 // L10: a Handler ends a tunnel, or a stream of events, whose session ended.
-func TestCloseEndsWhatIsOpen(t *testing.T) {
+func testCloseEndsWhatIsOpen(t *testing.T, build Build) {
 	exchanges := make(chan *head.Exchange, 1)
-	f := &fake{response: func(x *head.Exchange, _ *head.Head) error {
+	f := &handler{response: func(x *head.Exchange, _ *head.Head) error {
 		exchanges <- x
 		return nil
 	}}
 	left := make(chan struct{})
-	r := startHTTP(t, f, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, build, f, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/chat" {
 			echoWebSocket(w, req)
 			return

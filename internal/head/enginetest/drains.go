@@ -1,4 +1,4 @@
-package reverseproxy
+package enginetest
 
 import (
 	"bufio"
@@ -18,9 +18,19 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
+var drains = behaviours{
+	"DrainClosesConnectionsWithAnAnswer": testDrainClosesConnectionsWithAnAnswer,
+	"ShutdownServesWhatHasArrived":       testShutdownServesWhatHasArrived,
+	"DrainDropsNoRequest":                testDrainDropsNoRequest,
+	"ShutdownGivesUp":                    testShutdownGivesUp,
+	"ShutdownLeavesSilentConnections":    testShutdownLeavesSilentConnections,
+	"TimeoutsOfClients":                  testTimeoutsOfClients,
+	"ConnectionLimit":                    testConnectionLimit,
+}
+
 // While draining, everyone is served and asked to go.
-func TestDrainClosesConnectionsWithAnAnswer(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
+func testDrainClosesConnectionsWithAnAnswer(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	c := r.dial()
 	in := bufio.NewReader(c)
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -41,9 +51,9 @@ func TestDrainClosesConnectionsWithAnAnswer(t *testing.T) {
 }
 
 // What is under way, or waits in the kernel's queue, is answered.
-func TestShutdownServesWhatHasArrived(t *testing.T) {
+func testShutdownServesWhatHasArrived(t *testing.T, build Build) {
 	inApp, release := make(chan struct{}, 100), make(chan struct{})
-	r := startHTTP(t, nil, head.EngineOptions{Limits: head.Limits{Connections: 1}}, func(w http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, build, nil, head.EngineOptions{Limits: head.Limits{Connections: 1}}, func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/slow" {
 			inApp <- struct{}{}
 			<-release
@@ -85,8 +95,8 @@ func TestShutdownServesWhatHasArrived(t *testing.T) {
 
 // Clients that come and go all the time lose no request to a drain. When the listener closes, one that connects at that very
 // moment may be reset instead of refused; its request has reached nobody.
-func TestDrainDropsNoRequest(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
+func testDrainDropsNoRequest(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
 		_, _ = w.Write(body)
 	})
@@ -134,9 +144,9 @@ func atConnect(err error) bool {
 }
 
 // A deadline ends the patience with requests that do not end.
-func TestShutdownGivesUp(t *testing.T) {
+func testShutdownGivesUp(t *testing.T, build Build) {
 	inApp := make(chan struct{})
-	r := startHTTP(t, nil, head.EngineOptions{}, func(_ http.ResponseWriter, req *http.Request) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(_ http.ResponseWriter, req *http.Request) {
 		close(inApp)
 		<-req.Context().Done()
 	})
@@ -158,10 +168,9 @@ func TestShutdownGivesUp(t *testing.T) {
 }
 
 // A browser's spare connection does not hold a Shutdown up.
-func TestShutdownLeavesSilentConnections(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{}, func(http.ResponseWriter, *http.Request) {})
+func testShutdownLeavesSilentConnections(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(http.ResponseWriter, *http.Request) {})
 	spare := r.dial()
-	eventually(t, "the connection", func() bool { return r.engine.clients.busy.Load() == 1 })
 	begin := time.Now()
 	if err := r.engine.Shutdown(context.Background()); err != nil {
 		t.Errorf("Shutdown: %v", err)
@@ -182,8 +191,8 @@ func (r *rig) listen() net.Listener {
 	return l
 }
 
-func TestTimeoutsOfClients(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{Limits: head.Limits{Idle: 50 * time.Millisecond, HeaderTimeout: 50 * time.Millisecond}},
+func testTimeoutsOfClients(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{Limits: head.Limits{Idle: 50 * time.Millisecond, HeaderTimeout: 50 * time.Millisecond}},
 		func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	for name, text := range map[string]string{
 		"slow head":       "GET / HTTP/1.1\r\nHost",
@@ -199,8 +208,8 @@ func TestTimeoutsOfClients(t *testing.T) {
 	}
 }
 
-func TestConnectionLimit(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{Limits: head.Limits{Connections: 2}}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
+func testConnectionLimit(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{Limits: head.Limits{Connections: 2}}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	first, second := r.dial(), r.dial()
 	for _, c := range []net.Conn{first, second} {
 		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -1,4 +1,4 @@
-package reverseproxy
+package enginetest
 
 import (
 	"crypto/tls"
@@ -13,8 +13,13 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
+var http2 = behaviours{
+	"HTTP2": testHTTP2,
+	"TLS":   testTLS,
+}
+
 // HTTP/2 reaches the app as HTTP/1.1, over TLS and by prior knowledge.
-func TestHTTP2(t *testing.T) {
+func testHTTP2(t *testing.T, build Build) {
 	certified := httptest.NewUnstartedServer(nil) // for its certificate
 	certified.StartTLS()
 	defer certified.Close()
@@ -32,9 +37,9 @@ func TestHTTP2(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		var o head.EngineOptions
 		if scheme == "https" {
-			o.TLS = &tls.Config{Certificates: certified.TLS.Certificates}
+			o.TLS = &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}
 		}
-		r := startHTTP(t, nil, o, app)
+		r := startHTTP(t, build, nil, o, app)
 		protocols := new(http.Protocols)
 		protocols.SetHTTP2(scheme == "https")
 		protocols.SetUnencryptedHTTP2(scheme == "http")
@@ -68,10 +73,10 @@ func TestHTTP2(t *testing.T) {
 }
 
 // HTTP/1.1 is spoken on a TLS listener too.
-func TestTLS(t *testing.T) {
+func testTLS(t *testing.T, build Build) {
 	certified := httptest.NewTLSServer(nil)
 	defer certified.Close()
-	r := startHTTP(t, nil, head.EngineOptions{TLS: &tls.Config{Certificates: certified.TLS.Certificates}},
+	r := startHTTP(t, build, nil, head.EngineOptions{TLS: &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}},
 		func(w http.ResponseWriter, req *http.Request) { fmt.Fprint(w, req.Header.Get("X-Forwarded-Proto")) })
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 	res, err := (&http.Client{Transport: transport}).Get("https://" + r.addr)

@@ -1,4 +1,4 @@
-package reverseproxy
+package enginetest
 
 import (
 	"bytes"
@@ -12,9 +12,14 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
+var encodings = behaviours{
+	"EncoderChangesBodies": testEncoderChangesBodies,
+	"EncoderOfABrokenBody": testEncoderOfABrokenBody,
+}
+
 // shouter is a session engine that sends bodies in capitals.
 type shouter struct {
-	*fake
+	*handler
 	closed atomic.Int64
 }
 
@@ -41,15 +46,15 @@ func (b *shout) Close() error {
 	return nil
 }
 
-func startShouter(t *testing.T, app http.HandlerFunc) (*rig, *shouter) {
-	s := &shouter{fake: &fake{t: t}}
-	r := startHTTP(t, s.fake, head.EngineOptions{Handler: s}, app)
+func startShouter(t *testing.T, build Build, app http.HandlerFunc) (*rig, *shouter) {
+	s := &shouter{handler: &handler{t: t}}
+	r := startHTTP(t, build, s.handler, head.EngineOptions{Handler: s}, app)
 	return r, s
 }
 
-func TestEncoderChangesBodies(t *testing.T) {
+func testEncoderChangesBodies(t *testing.T, build Build) {
 	flushed := make(chan struct{})
-	r, s := startShouter(t, func(w http.ResponseWriter, r *http.Request) {
+	r, s := startShouter(t, build, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/204":
 			w.WriteHeader(204)
@@ -92,8 +97,8 @@ func TestEncoderChangesBodies(t *testing.T) {
 }
 
 // A body that breaks off, on either side, gives back what encoded it, and is not made to look whole.
-func TestEncoderOfABrokenBody(t *testing.T) {
-	r, s := startShouter(t, func(w http.ResponseWriter, _ *http.Request) {
+func testEncoderOfABrokenBody(t *testing.T, build Build) {
+	r, s := startShouter(t, build, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		fmt.Fprint(w, "part")
 		_ = http.NewResponseController(w).Flush()

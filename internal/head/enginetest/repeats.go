@@ -1,4 +1,4 @@
-package reverseproxy
+package enginetest
 
 import (
 	"bufio"
@@ -15,9 +15,16 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-// repeater is a fake that knows one more way.
+var repeats = behaviours{
+	"RefusedGoesOn":             testRefusedGoesOn,
+	"LostIsTheHandlersToDecide": testLostIsTheHandlersToDecide,
+	"TimeoutIsNotLost":          testTimeoutIsNotLost,
+	"NotExecutedGoesOn":         testNotExecutedGoesOn,
+}
+
+// repeater is a handler that knows one more way.
 type repeater struct {
-	*fake
+	*handler
 	second          head.To
 	unreached, lost atomic.Int64
 }
@@ -39,31 +46,20 @@ func (r *repeater) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
 }
 
 // startTwo serves before a first app at to, and a second one that answers with what it got.
-func startTwo(t *testing.T, to head.To, o head.EngineOptions) (*rig, *repeater) {
+func startTwo(t *testing.T, build Build, to head.To, o head.EngineOptions) (*rig, *repeater) {
 	t.Helper()
 	second := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%s %d", r.Method, len(body))
 	}))
 	t.Cleanup(second.Close)
-	p := &repeater{fake: &fake{}, second: tcp(second.Listener.Addr())}
+	p := &repeater{handler: &handler{}, second: tcp(second.Listener.Addr())}
 	o.Handler = p
-	return start(t, to, p.fake, o), p
-}
-
-// refusing is an address where nobody listens.
-func refusing(t *testing.T) head.To {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return tcp(l.Addr())
+	return start(t, build, to, p.handler, o), p
 }
 
 // Where nobody listened nothing was sent: any request goes on, with the whole of its body.
-func TestRefusedGoesOn(t *testing.T) {
+func testRefusedGoesOn(t *testing.T, build Build) {
 	for _, c := range []struct {
 		method string
 		body   io.Reader
@@ -75,7 +71,7 @@ func TestRefusedGoesOn(t *testing.T) {
 		{"POST", strings.NewReader("held back"), []string{"Expect", "100-continue"}, "POST 9"},
 		{"PUT", io.MultiReader(strings.NewReader("of unknown"), strings.NewReader(" length")), nil, "PUT 17"},
 	} {
-		r, p := startTwo(t, refusing(t), head.EngineOptions{})
+		r, p := startTwo(t, build, refusing(t), head.EngineOptions{})
 		if res, body := r.do(c.method, "/", c.body, c.fields...); res.StatusCode != 200 || body != c.want || p.unreached.Load() != 1 {
 			t.Errorf("%s: %d %q after %d repeats, want %q", c.method, res.StatusCode, body, p.unreached.Load(), c.want)
 		}
@@ -86,7 +82,7 @@ func TestRefusedGoesOn(t *testing.T) {
 var large = strings.Repeat("x", 32<<10)
 
 // P7: when the connection breaks the Handler decides, and knows whether the body is gone.
-func TestLostIsTheHandlersToDecide(t *testing.T) {
+func testLostIsTheHandlersToDecide(t *testing.T, build Build) {
 	for _, c := range []struct {
 		method string
 		body   io.Reader
@@ -98,7 +94,7 @@ func TestLostIsTheHandlersToDecide(t *testing.T) {
 		{"POST", strings.NewReader(large), "502 halved\n", 1},
 	} {
 		app := startListening(t, func(_ net.Conn, r *bufio.Reader) { _, _ = readHead(r) })
-		r, p := startTwo(t, app, head.EngineOptions{})
+		r, p := startTwo(t, build, app, head.EngineOptions{})
 		res, body := r.do(c.method, "/", c.body)
 		if got := fmt.Sprintf("%d %s", res.StatusCode, body); got != c.want || p.lost.Load() != c.asked || p.unreached.Load() != 0 {
 			t.Errorf("%s: %q, asked %d times; want %q, %d", c.method, got, p.lost.Load(), c.want, c.asked)
@@ -107,16 +103,16 @@ func TestLostIsTheHandlersToDecide(t *testing.T) {
 }
 
 // A slow app is not a lost one: the same work a second time would make it slower still.
-func TestTimeoutIsNotLost(t *testing.T) {
+func testTimeoutIsNotLost(t *testing.T, build Build) {
 	app := startListening(t, func(_ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) })
-	r, p := startTwo(t, app, head.EngineOptions{UpstreamTimeout: 20 * time.Millisecond})
+	r, p := startTwo(t, build, app, head.EngineOptions{UpstreamTimeout: 20 * time.Millisecond})
 	if res, _ := r.get("/"); res.StatusCode != http.StatusGatewayTimeout || p.lost.Load() != 0 {
 		t.Errorf("%d, asked %d times", res.StatusCode, p.lost.Load())
 	}
 }
 
 // An answer may say that nobody has executed the request: it goes on unless its body is gone.
-func TestNotExecutedGoesOn(t *testing.T) {
+func testNotExecutedGoesOn(t *testing.T, build Build) {
 	for _, c := range []struct {
 		method string
 		body   io.Reader
@@ -129,7 +125,7 @@ func TestNotExecutedGoesOn(t *testing.T) {
 			_, _ = io.WriteString(w, "sorry")
 		}))
 		t.Cleanup(first.Close)
-		r, p := startTwo(t, tcp(first.Listener.Addr()), head.EngineOptions{})
+		r, p := startTwo(t, build, tcp(first.Listener.Addr()), head.EngineOptions{})
 		p.response = func(_ *head.Exchange, h *head.Head) error {
 			if h.Status == http.StatusServiceUnavailable {
 				h.Fields.Add("Edited", "yes")

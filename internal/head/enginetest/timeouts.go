@@ -1,4 +1,4 @@
-package reverseproxy
+package enginetest
 
 import (
 	"io"
@@ -10,11 +10,15 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
+var timeouts = behaviours{
+	"TimeoutOfARoute": testTimeoutOfARoute,
+}
+
 // head.To.Timeout runs from the end of the request to the end of the response.
-func TestTimeoutOfARoute(t *testing.T) {
+func testTimeoutOfARoute(t *testing.T, build Build) {
 	const timeout = 300 * time.Millisecond
 	never := make(chan struct{})
-	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, r *http.Request) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		switch r.URL.Path {
 		case "/stream":

@@ -1,4 +1,4 @@
-package reverseproxy
+package enginetest
 
 import (
 	"bufio"
@@ -20,34 +20,23 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-// readHead reads a request's head.
-func readHead(r *bufio.Reader) (string, error) {
-	var got strings.Builder
-	for {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			return "", err
-		}
-		got.WriteString(line)
-		if line == "\r\n" {
-			return got.String(), nil
-		}
-	}
+var answers = behaviours{
+	"ResponsesAreScrubbed":          testResponsesAreScrubbed,
+	"TrailerIsEditedOnce":           testTrailerIsEditedOnce,
+	"HandlerEditsAnswers":           testHandlerEditsAnswers,
+	"RepliesReplace":                testRepliesReplace,
+	"PanicAfterTheHeadCutsOff":      testPanicAfterTheHeadCutsOff,
+	"BodylessResponses":             testBodylessResponses,
+	"Pipelining":                    testPipelining,
+	"Streaming":                     testStreaming,
+	"LargeBodiesTakeConstantMemory": testLargeBodiesTakeConstantMemory,
+	"ExpectContinue":                testExpectContinue,
+	"ExpectIgnoredByTheApp":         testExpectIgnoredByTheApp,
+	"EarlyHintsReachAClient":        testEarlyHintsReachAClient,
 }
-
-// says is an app that gives one answer and closes.
-func says(answer string) func(net.Conn, *bufio.Reader) {
-	return func(c net.Conn, r *bufio.Reader) {
-		if _, err := readHead(r); err == nil {
-			_, _ = io.WriteString(c, answer)
-		}
-	}
-}
-
-const ask = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 // H5: whatever the app says with our names stays here.
-func TestResponsesAreScrubbed(t *testing.T) {
+func testResponsesAreScrubbed(t *testing.T, build Build) {
 	tests := []struct {
 		name, answer string
 		statuses     []int
@@ -65,7 +54,7 @@ func TestResponsesAreScrubbed(t *testing.T) {
 			[]int{200}, []string{"Content-Length: 0\r\n"}},
 	}
 	for _, test := range tests {
-		r := startRaw(t, nil, head.EngineOptions{}, says(test.answer))
+		r := startRaw(t, build, nil, head.EngineOptions{}, says(test.answer))
 		got := r.raw(ask)
 		for _, want := range test.want {
 			if !strings.Contains(got, want) {
@@ -83,29 +72,29 @@ func TestResponsesAreScrubbed(t *testing.T) {
 	}
 }
 
-func TestTrailerIsEditedOnce(t *testing.T) {
+func testTrailerIsEditedOnce(t *testing.T, build Build) {
 	calls := 0
-	f := &fake{trailer: func(_ *head.Exchange, h *head.Head) {
+	f := &handler{trailer: func(_ *head.Exchange, h *head.Head) {
 		calls++
 		h.Fields.Set("X-Sum", h.Fields.Get("X-Sum")+"!")
 		h.Fields.Add("X-Added", "1")
 	}}
-	r := startRaw(t, f, head.EngineOptions{}, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n0\r\nX-Sum: 7\r\n\r\n"))
+	r := startRaw(t, build, f, head.EngineOptions{}, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n0\r\nX-Sum: 7\r\n\r\n"))
 	res, _ := r.get("/")
 	if calls != 1 || res.Trailer.Get("X-Sum") != "7!" || res.Trailer.Get("X-Added") != "1" {
 		t.Errorf("%d calls, trailers %v", calls, res.Trailer)
 	}
 }
 
-func TestHandlerEditsAnswers(t *testing.T) {
-	f := &fake{response: func(_ *head.Exchange, h *head.Head) error {
+func testHandlerEditsAnswers(t *testing.T, build Build) {
+	f := &handler{response: func(_ *head.Exchange, h *head.Head) error {
 		h.Status = 202
 		h.Fields.Del("Server")
 		h.Fields.Add("set-cookie", "a=1")
 		h.Fields.Add("Set-Cookie", "b=2")
 		return nil
 	}}
-	r := startHTTP(t, f, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) {
+	r := startHTTP(t, build, f, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Server", "secret")
 		fmt.Fprint(w, "body")
 	})
@@ -116,29 +105,29 @@ func TestHandlerEditsAnswers(t *testing.T) {
 }
 
 // A reply of the handler takes the place of the app's answer: nothing of that one is seen.
-func TestRepliesReplace(t *testing.T) {
+func testRepliesReplace(t *testing.T, build Build) {
 	reply := head.Fail(503, head.CommitFailed, "could not keep the session")
 	body := "HTTP/1.1 200 OK\r\nX-App: 1\r\nContent-Length: 6\r\n\r\nsecret"
 	interim := "HTTP/1.1 103 Early Hints\r\n\r\n" + body
 	tests := []struct {
 		name, answer string
-		f            *fake
+		f            *handler
 		status       string
 	}{
-		{"request", body, &fake{request: func(*head.Exchange) *head.Reply { return reply }}, "503"},
-		{"response", body, &fake{response: func(*head.Exchange, *head.Head) error { return reply }}, "503"},
-		{"wrapped", body, &fake{response: func(*head.Exchange, *head.Head) error { return fmt.Errorf("x: %w", reply) }}, "503"},
-		{"other error", body, &fake{response: func(*head.Exchange, *head.Head) error { return errors.New("x") }}, "500"},
-		{"1xx", interim, &fake{response: func(_ *head.Exchange, h *head.Head) error {
+		{"request", body, &handler{request: func(*head.Exchange) *head.Reply { return reply }}, "503"},
+		{"response", body, &handler{response: func(*head.Exchange, *head.Head) error { return reply }}, "503"},
+		{"wrapped", body, &handler{response: func(*head.Exchange, *head.Head) error { return fmt.Errorf("x: %w", reply) }}, "503"},
+		{"other error", body, &handler{response: func(*head.Exchange, *head.Head) error { return errors.New("x") }}, "500"},
+		{"1xx", interim, &handler{response: func(_ *head.Exchange, h *head.Head) error {
 			if h.Status == 103 {
 				return reply
 			}
 			return nil
 		}}, "503"},
-		{"101", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n", &fake{response: func(*head.Exchange, *head.Head) error { return reply }}, "503"},
-		{"panic in Request", body, &fake{request: func(*head.Exchange) *head.Reply { panic("test") }}, "500"},
-		{"panic in Response", body, &fake{response: func(*head.Exchange, *head.Head) error { panic("test") }}, "500"},
-		{"panic in a 1xx", interim, &fake{response: func(_ *head.Exchange, h *head.Head) error {
+		{"101", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n", &handler{response: func(*head.Exchange, *head.Head) error { return reply }}, "503"},
+		{"panic in Request", body, &handler{request: func(*head.Exchange) *head.Reply { panic("test") }}, "500"},
+		{"panic in Response", body, &handler{response: func(*head.Exchange, *head.Head) error { panic("test") }}, "500"},
+		{"panic in a 1xx", interim, &handler{response: func(_ *head.Exchange, h *head.Head) error {
 			if h.Status == 103 {
 				panic("test")
 			}
@@ -147,7 +136,7 @@ func TestRepliesReplace(t *testing.T) {
 	}
 	for _, test := range tests {
 		var tokens []string
-		r := startRaw(t, test.f, head.EngineOptions{OwnAnswer: func(token string) { tokens = append(tokens, token) }}, says(test.answer))
+		r := startRaw(t, build, test.f, head.EngineOptions{OwnAnswer: func(token string) { tokens = append(tokens, token) }}, says(test.answer))
 		got := r.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, upgrade\r\nUpgrade: chat\r\n\r\n")
 		if !strings.HasPrefix(got, "HTTP/1.1 "+test.status+" ") || !strings.Contains(got, "Proxy-Status: pillion; ") || !strings.Contains(got, "Cache-Control: no-store") {
 			t.Errorf("%s: %q", test.name, got)
@@ -162,9 +151,9 @@ func TestRepliesReplace(t *testing.T) {
 	}
 }
 
-func TestPanicAfterTheHeadCutsOff(t *testing.T) {
-	f := &fake{trailer: func(*head.Exchange, *head.Head) { panic("test") }}
-	r := startRaw(t, f, head.EngineOptions{}, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n"))
+func testPanicAfterTheHeadCutsOff(t *testing.T, build Build) {
+	f := &handler{trailer: func(*head.Exchange, *head.Head) { panic("test") }}
+	r := startRaw(t, build, f, head.EngineOptions{}, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n"))
 	if got := r.raw(ask); strings.HasSuffix(got, "0\r\n\r\n") {
 		t.Errorf("%q, want a body without its end", got)
 	}
@@ -174,8 +163,8 @@ func TestPanicAfterTheHeadCutsOff(t *testing.T) {
 	}
 }
 
-func TestBodylessResponses(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
+func testBodylessResponses(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		switch req.URL.Path {
 		case "/204":
 			w.WriteHeader(204)
@@ -204,8 +193,8 @@ func TestBodylessResponses(t *testing.T) {
 	}
 }
 
-func TestPipelining(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
+func testPipelining(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
 		fmt.Fprintf(w, "%s %s;", req.URL.Path, body)
 	})
@@ -226,10 +215,10 @@ func TestPipelining(t *testing.T) {
 }
 
 // The first event, and the first bytes of a body of known length, arrive while the app still writes.
-func TestStreaming(t *testing.T) {
+func testStreaming(t *testing.T, build Build) {
 	for _, fields := range []http.Header{{"Content-Type": {"text/event-stream"}}, {"Content-Length": {"18"}}} {
 		arrived := make(chan struct{})
-		r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
+		r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 			for name := range fields {
 				w.Header().Set(name, fields.Get(name))
 			}
@@ -257,9 +246,11 @@ func TestStreaming(t *testing.T) {
 	}
 }
 
-func TestLargeBodiesTakeConstantMemory(t *testing.T) {
+func testLargeBodiesTakeConstantMemory(t *testing.T, build Build) {
 	const size = 64 << 20
-	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, req *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		_, _ = io.Copy(w, req.Body)
 	})
@@ -279,16 +270,14 @@ func TestLargeBodiesTakeConstantMemory(t *testing.T) {
 	if string(sent.Sum(nil)) != string(received.Sum(nil)) {
 		t.Error("other bytes came back")
 	}
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	if m.HeapSys > size/2 {
-		t.Errorf("the heap grew to %d MiB", m.HeapSys>>20)
+	runtime.ReadMemStats(&after)
+	if grew := int64(after.HeapSys) - int64(before.HeapSys); grew > size/2 {
+		t.Errorf("the heap grew by %d MiB", grew>>20)
 	}
 }
 
 // The app decides whether it wants a body that the client holds back.
-func TestExpectContinue(t *testing.T) {
+func testExpectContinue(t *testing.T, build Build) {
 	app := func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/no" {
 			w.WriteHeader(413)
@@ -297,7 +286,7 @@ func TestExpectContinue(t *testing.T) {
 		body, _ := io.ReadAll(req.Body)
 		fmt.Fprintf(w, "%s", body)
 	}
-	r := startHTTP(t, nil, head.EngineOptions{}, app)
+	r := startHTTP(t, build, nil, head.EngineOptions{}, app)
 	c := r.dial()
 	in := bufio.NewReader(c)
 	fmt.Fprint(c, "POST /yes HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
@@ -330,7 +319,7 @@ func TestExpectContinue(t *testing.T) {
 }
 
 // An app that knows nothing of Expect gets the body after continueAfter, HTTP/1.0 clients get no 1xx.
-func TestExpectIgnoredByTheApp(t *testing.T) {
+func testExpectIgnoredByTheApp(t *testing.T, build Build) {
 	app := func(c net.Conn, r *bufio.Reader) {
 		if _, err := readHead(r); err != nil {
 			return
@@ -340,7 +329,7 @@ func TestExpectIgnoredByTheApp(t *testing.T) {
 			fmt.Fprintf(c, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\n%s", body)
 		}
 	}
-	r := startRaw(t, nil, head.EngineOptions{}, app)
+	r := startRaw(t, build, nil, head.EngineOptions{}, app)
 	got := r.raw("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
 	if !strings.HasPrefix(got, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n") || !strings.HasSuffix(got, "body") {
 		t.Errorf("HTTP/1.1: %q", got)
@@ -350,8 +339,8 @@ func TestExpectIgnoredByTheApp(t *testing.T) {
 	}
 }
 
-func TestEarlyHintsReachAClient(t *testing.T) {
-	r := startHTTP(t, nil, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) {
+func testEarlyHintsReachAClient(t *testing.T, build Build) {
+	r := startHTTP(t, build, nil, head.EngineOptions{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</style.css>")
 		w.WriteHeader(103)
 		w.WriteHeader(200)
