@@ -30,6 +30,7 @@ check: lint test ## format, linters, vet, race tests
 lint: bin/golangci-lint-$(LINT_VERSION) ## format and linters alone
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt these: $$unformatted"; exit 1; }
 	$< run $(PACKAGES)
+	cd test/images && $(CURDIR)/$< run ./...
 
 bin/golangci-lint-$(LINT_VERSION):
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)

@@ -23,7 +23,7 @@ type container struct {
 	health  *types.HealthCheckConfig
 	network string // the namespace
 	process *exec.Cmd
-	ended   chan error
+	ended   chan struct{}
 }
 
 // newContainer takes from the Dockerfile what the service leaves to the image.
@@ -112,9 +112,12 @@ func (c *container) start(t *testing.T) {
 	if err := c.process.Start(); err != nil {
 		t.Fatal(err)
 	}
-	process, ended := c.process, make(chan error, 1)
+	process, ended := c.process, make(chan struct{})
 	c.ended = ended
-	go func() { ended <- process.Wait() }()
+	go func() {
+		_ = process.Wait()
+		close(ended)
+	}()
 }
 
 // healthy runs the health check.
