@@ -50,10 +50,11 @@ func NewFront(opts FrontOptions) *Front {
 // errand is one request on its way through a front.
 type errand struct {
 	route    *Route
-	home     string    // the address of the visitor's sidecar, "" without one
-	tried    []backend // the last one has the request now
-	declined bool      // by the last one, unseen by its app
+	home     string     // the address of the visitor's sidecar, "" without one
+	tried    []*backend // the last one has the request now
+	declined bool       // by the last one, unseen by its app
 	repeated bool
+	first    [2]*backend // room for most
 }
 
 var (
@@ -64,6 +65,7 @@ var (
 // Request finds the app, and sends a visitor home.
 func (f *Front) Request(x *head.Exchange) (head.To, *head.Reply) {
 	e := &errand{}
+	e.tried = e.first[:0]
 	x.Session = e
 	s := f.site.Load()
 	if s.normalPaths {
@@ -82,8 +84,8 @@ func (f *Front) Request(x *head.Exchange) (head.To, *head.Reply) {
 
 // send gives the request to the best sidecar that has not had it yet.
 func (f *Front) send(e *errand) (head.To, *head.Reply) {
-	b, ok := f.choose(e)
-	if !ok {
+	b := f.choose(e)
+	if b == nil {
 		return head.To{}, head.Fail(503, head.AppUnreachable, "no sidecar takes the request")
 	}
 	e.release()
@@ -95,10 +97,13 @@ func (f *Front) send(e *errand) (head.To, *head.Reply) {
 
 // choose returns the best backend that e has not tried; those that are equally good draw lots. It looks at the fleet as it is now, which may
 // be another one than that of the try before.
-func (f *Front) choose(e *errand) (best backend, found bool) {
+func (f *Front) choose(e *errand) (best *backend) {
 	fleet := f.site.Load().fleets[e.route.App]
 	if fleet == nil {
-		return best, false
+		return nil
+	}
+	if home := fleet.at[e.home]; home != nil && home.health() == serving && !e.hasTried(home) {
+		return home // as the search below would find
 	}
 	equals := 0
 	for _, b := range fleet.backends {
@@ -106,19 +111,19 @@ func (f *Front) choose(e *errand) (best backend, found bool) {
 			continue
 		}
 		order := -1
-		if found {
+		if best != nil {
 			order = b.compare(best, e.home)
 		}
 		switch {
 		case order < 0:
-			best, found, equals = b, true, 1
+			best, equals = b, 1
 		case order == 0:
 			if equals++; f.opts.IntN(equals) == 0 {
 				best = b
 			}
 		}
 	}
-	return best, found
+	return best
 }
 
 // Unreached sends x on: nobody listened, or the app has not seen it.
@@ -180,10 +185,10 @@ func (f *Front) End(x *head.Exchange, _ error) {
 	}
 }
 
-func (e *errand) last() backend { return e.tried[len(e.tried)-1] }
+func (e *errand) last() *backend { return e.tried[len(e.tried)-1] }
 
-func (e *errand) hasTried(b backend) bool {
-	return slices.ContainsFunc(e.tried, func(tried backend) bool { return tried.vitals == b.vitals })
+func (e *errand) hasTried(b *backend) bool {
+	return slices.ContainsFunc(e.tried, func(tried *backend) bool { return tried.vitals == b.vitals })
 }
 
 // release takes the request off the last backend.

@@ -59,7 +59,7 @@ type vitals struct {
 	misses   int          // probes without an answer in a row; used by the prober alone
 }
 
-func (b backend) health() health {
+func (b *backend) health() health {
 	seen := health(b.probed.Load())
 	if b.Draining {
 		return max(seen, leaving)
@@ -68,11 +68,11 @@ func (b backend) health() health {
 }
 
 // name is how metrics and logs call it.
-func (b backend) name() string { return cmp.Or(b.Route, b.Address) }
+func (b *backend) name() string { return cmp.Or(b.Route, b.Address) }
 
 // compare orders backends for a visitor with that home, the best first.
-func (b backend) compare(other backend, home string) int {
-	away := func(b backend) int64 {
+func (b *backend) compare(other *backend, home string) int {
+	away := func(b *backend) int64 {
 		if b.Address == home {
 			return -1
 		}
@@ -90,9 +90,10 @@ func (f *Front) SetSite(next Site) {
 	after := &site{normalPaths: next.NormalPaths, fleets: map[string]*fleet{}}
 	after.index(next.Hosts)
 	for _, app := range next.Apps {
-		fl := &fleet{App: app}
+		fl := &fleet{App: app, at: map[string]*backend{}}
 		for _, entry := range app.Backends {
-			fl.backends = append(fl.backends, f.backend(app.Name, entry, before.fleets[app.Name]))
+			b := f.backend(app.Name, entry, before.fleets[app.Name])
+			fl.backends, fl.at[b.Address] = append(fl.backends, b), b
 		}
 		after.fleets[app.Name] = fl
 	}
@@ -108,20 +109,20 @@ func (f *Front) SetSite(next Site) {
 }
 
 // backend is entry with the vitals that it had.
-func (f *Front) backend(app string, entry Backend, before *fleet) backend {
-	b := backend{Backend: entry, app: app, vitals: &vitals{}}
+func (f *Front) backend(app string, entry Backend, before *fleet) *backend {
+	b := &backend{Backend: entry, app: app, vitals: &vitals{}}
 	b.sent = f.opts.Metrics.Requests.WithLabelValues(app, b.name())
 	if before != nil {
-		if i := slices.IndexFunc(before.backends, func(was backend) bool { return was.Address == entry.Address }); i >= 0 {
-			b.vitals = before.backends[i].vitals
+		if was := before.at[entry.Address]; was != nil {
+			b.vitals = was.vitals
 		}
 	}
 	return b
 }
 
 // all are the backends of every app.
-func (s *site) all() iter.Seq[backend] {
-	return func(yield func(backend) bool) {
+func (s *site) all() iter.Seq[*backend] {
+	return func(yield func(*backend) bool) {
 		for _, fl := range s.fleets {
 			for _, b := range fl.backends {
 				if !yield(b) {
@@ -135,11 +136,11 @@ func (s *site) all() iter.Seq[backend] {
 // names tells whether a backend of the app has that name.
 func (s *site) names(app, name string) bool {
 	fl := s.fleets[app]
-	return fl != nil && slices.ContainsFunc(fl.backends, func(b backend) bool { return b.name() == name })
+	return fl != nil && slices.ContainsFunc(fl.backends, func(b *backend) bool { return b.name() == name })
 }
 
 // now returns the backend as this site has it.
-func (s *site) now(b backend) (backend, bool) {
+func (s *site) now(b *backend) (*backend, bool) {
 	for other := range s.all() {
 		if other.vitals == b.vitals {
 			return other, true
@@ -194,7 +195,7 @@ func (f *Front) Run(ctx context.Context) {
 }
 
 // probe is the way back for a backend that was marked gone, and the only way to leaving and out of it.
-func (f *Front) probe(ctx context.Context, b backend, app App) {
+func (f *Front) probe(ctx context.Context, b *backend, app App) {
 	asking, cancel := context.WithTimeout(ctx, cmp.Or(app.HealthTimeout, probeEvery))
 	defer cancel()
 	ready, err := f.opts.Probe(asking, b.Address, app.HealthPath)
@@ -215,7 +216,7 @@ func (f *Front) probe(ctx context.Context, b backend, app App) {
 }
 
 // mark notes what was seen of a sidecar. One that drains is as it says, and no news.
-func (f *Front) mark(b backend, seen health) {
+func (f *Front) mark(b *backend, seen health) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	was := health(b.probed.Swap(int32(seen)))
@@ -232,7 +233,7 @@ func (f *Front) mark(b backend, seen health) {
 	}
 }
 
-func (b backend) up() float64 {
+func (b *backend) up() float64 {
 	if b.health() == serving {
 		return 1
 	}

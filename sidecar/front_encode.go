@@ -31,18 +31,15 @@ func (f *Front) Encode(x *head.Exchange, h *head.Head) head.Recoder {
 	if !ok || e.route == nil || !e.route.Compress {
 		return nil
 	}
-	accept := coding.Choose(x.Request.Fields.Values("Accept-Encoding"))
-	if h.Status == 304 { // as the answer that it stands for had it (RFC 9110, section 15.4.5)
-		if tag := h.Fields.Get("ETag"); accept != coding.Identity && isWeakened(tag, x.Request.Fields.Values("If-None-Match")) {
-			h.Fields.Set("ETag", "W/"+tag)
-			varyByEncoding(&h.Fields)
-		}
+	if h.Status == 304 {
+		notModified(x, h)
 		return nil
 	}
 	if !mayEncode(h) {
 		return nil
 	}
 	varyByEncoding(&h.Fields)
+	accept := coding.Choose(x.Request.Fields.Values("Accept-Encoding"))
 	if accept == coding.Identity || f.encoders.Busy() {
 		return nil
 	}
@@ -55,7 +52,24 @@ func (f *Front) Encode(x *head.Exchange, h *head.Head) head.Recoder {
 	return func(body io.Reader) io.ReadCloser { return f.encoders.Reader(accept, body) }
 }
 
+// notModified says what the answer that it stands for said (RFC 9110, section 15.4.5): a client that knows the page by the weak form of its tag
+// got it encoded.
+func notModified(x *head.Exchange, h *head.Head) {
+	tag := h.Fields.Get("ETag")
+	if !strings.HasPrefix(tag, `"`) || coding.Choose(x.Request.Fields.Values("Accept-Encoding")) == coding.Identity {
+		return
+	}
+	if listed(x.Request.Fields.Values("If-None-Match"), "W/"+tag) {
+		h.Fields.Set("ETag", "W/"+tag)
+		varyByEncoding(&h.Fields)
+	}
+}
+
 func mayEncode(h *head.Head) bool {
+	kind, _, _ := strings.Cut(h.Fields.Get("Content-Type"), ";")
+	if !encodable[strings.ToLower(strings.TrimSpace(kind))] {
+		return false
+	}
 	if h.Status < 200 || h.Status == 204 || h.Status == 205 || h.Status == 206 || h.Fields.Has("Content-Range") || h.Fields.Has("Content-Encoding") {
 		return false
 	}
@@ -69,13 +83,7 @@ func mayEncode(h *head.Head) bool {
 			return false
 		}
 	}
-	kind, _, _ := strings.Cut(h.Fields.Get("Content-Type"), ";")
-	return encodable[strings.ToLower(strings.TrimSpace(kind))] && !listed(h.Fields.Values("Cache-Control"), "no-transform")
-}
-
-// isWeakened tells whether the client knows the page by the weak form of this tag, which it got with an encoded body.
-func isWeakened(tag string, known []string) bool {
-	return strings.HasPrefix(tag, `"`) && listed(known, "W/"+tag)
+	return !listed(h.Fields.Values("Cache-Control"), "no-transform")
 }
 
 func varyByEncoding(fields *head.Fields) {

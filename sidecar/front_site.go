@@ -59,7 +59,8 @@ type site struct {
 // fleet is the sidecars of an app.
 type fleet struct {
 	App
-	backends []backend
+	backends []*backend
+	at       map[string]*backend // by address
 }
 
 func (s *site) index(hosts []Host) {
