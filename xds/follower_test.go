@@ -33,10 +33,15 @@ type frontDouble struct {
 
 func startFollower(t *testing.T, targets ...string) *frontDouble {
 	t.Helper()
+	return startFollowerWith(t, FollowerOptions{Targets: targets, ID: "front-1"})
+}
+
+func startFollowerWith(t *testing.T, o FollowerOptions) *frontDouble {
+	t.Helper()
 	f := &frontDouble{}
+	o.Apply, o.Log = f.apply, slog.New(slog.DiscardHandler)
 	var err error
-	f.Follower, err = NewFollower(FollowerOptions{Targets: targets, ID: "front-1", Apply: f.apply, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
+	if f.Follower, err = NewFollower(o); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -230,4 +235,21 @@ func cloned(all server.Resources) server.Resources {
 		}
 	}
 	return copied
+}
+
+// With TLS both show certificates: the front's has the name pillion-front.
+func TestFollowerTLS(t *testing.T) {
+	a := newAuthority(t)
+	p := startPlane(t, "", Options{TLS: a.config("plane", "127.0.0.1")})
+	a1 := startBackend(t, "shop", "a1")
+	a1.register(a.config("a1", "a1.shop"), p.address)
+	follow := func(name string) *frontDouble {
+		return startFollowerWith(t, FollowerOptions{Targets: []string{p.address}, TLS: a.config(name, name), ID: name})
+	}
+	good, bad := follow(frontName), follow("a1.shop")
+	eventually(t, "a front follows", func() bool { return good.fleet() == "shop a1" })
+	eventually(t, "a sidecar's certificate is no front's", func() bool { return strings.Contains(bad.Status().Trouble, "this certificate is no front's") })
+	if bad.fleet() != "" {
+		t.Error(bad.fleet())
+	}
 }

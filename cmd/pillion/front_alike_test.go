@@ -92,13 +92,41 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Pillion-Not-Executed", "1")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
-	case strings.HasPrefix(query, "page"):
-		w.Header().Set("Content-Type", "text/html")
-		w.Header().Set("ETag", `"page"`)
-		fmt.Fprint(w, strings.Repeat("<p>page</p>", 500))
-		return
+	default:
+		if s.pages(w, query) {
+			return
+		}
 	}
 	fmt.Fprintf(w, "%s %s %s %s %s", s.app, s.route, r.RequestURI, r.Host, r.Header.Get("X-Forwarded-Proto"))
+}
+
+// pages are answers that a front may encode, or not.
+func (s *standIn) pages(w http.ResponseWriter, query string) bool {
+	w.Header().Set("Content-Type", "text/html")
+	switch query {
+	case "page", "part":
+		page := strings.Repeat("<p>page</p>", 500)
+		w.Header().Set("ETag", `"page"`)
+		w.Header().Set("Content-Length", fmt.Sprint(len(page)))
+		if query == "part" {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/9999", len(page)-1))
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		fmt.Fprint(w, page)
+	case "events":
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "data: 1\n\n")
+		_ = http.NewResponseController(w).Flush()
+	case "trickle":
+		fmt.Fprint(w, "first")
+		_ = http.NewResponseController(w).Flush()
+		<-s.held
+		fmt.Fprint(w, "last")
+	default:
+		w.Header().Del("Content-Type")
+		return false
+	}
+	return true
 }
 
 const mallServices = `
