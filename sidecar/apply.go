@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/internal/store"
@@ -39,7 +41,7 @@ func (h *Handler) apply(ctx context.Context, v *visit, in *instructions) error {
 	start := time.Now()
 	err := h.dispatch(ctx, v, in)
 	h.opts.Metrics.CommitSeconds.Observe(time.Since(start).Seconds())
-	h.opts.Metrics.Commits.WithLabelValues(outcome(err)).Inc()
+	h.committed(err).Inc()
 	return err
 }
 
@@ -150,6 +152,13 @@ func (h *Handler) reply(err error) *head.Reply {
 		return head.Fail(503, head.CommitFailed, "the session was renewed by another request; try again with the new cookie")
 	}
 	return head.Fail(503, head.CommitFailed, "the session could not be kept; nothing was promised")
+}
+
+func (h *Handler) committed(err error) prometheus.Counter {
+	if err == nil {
+		return h.kept
+	}
+	return h.opts.Metrics.Commits.WithLabelValues(outcome(err))
 }
 
 // outcome is the label under which a commit is counted.

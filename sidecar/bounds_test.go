@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,10 +12,11 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
 )
 
 // What clients, peers or a ring that fails can make a sidecar remember is bounded. The other bounds: TestHeaderCacheIsBounded,
-// TestMemoryIsBounded, TestM8CountsWithinBounds, TestFloodIsToldSo, learned routes in TestLocks, the list of a subject in TestL7.
+// TestM8CountsWithinBounds, TestFloodIsToldSo, TestOneSessionTakesItsLineOnly, and the learned routes in lock_test.go.
 
 // Nonces: more calls than the window takes are refused, not forgotten.
 func TestNoncesAreBounded(t *testing.T) {
@@ -62,6 +64,44 @@ func TestLateWritesAreBounded(t *testing.T) {
 			t.Errorf("%d wait, %d were dropped", len(b.late), dropped)
 		}
 	})
+}
+
+// What waits for the background: a full queue refuses.
+func TestBackgroundIsBounded(t *testing.T) {
+	b := newBackground(func() {})
+	for i := range backgroundLimit + 10 {
+		var random [16]byte
+		binary.BigEndian.PutUint64(random[:], uint64(i))
+		if took := b.add(random, func(context.Context) {}); took != (i < backgroundLimit) {
+			t.Fatalf("job %d is taken: %v", i, took)
+		}
+	}
+	if b.waits() != backgroundLimit {
+		t.Errorf("%d jobs wait", b.waits())
+	}
+}
+
+// Subjects: the sessions in a list, the youngest of them, and the epochs that are remembered.
+func TestSubjectsAreBounded(t *testing.T) {
+	h := benched(t, true)
+	now := time.Now()
+	var record *sessioncodec.Record
+	for i := range 2 * listLimit {
+		l := &list{clock: h.clock, record: record, now: now, lifetime: h.opts.Lifetime}
+		l.begin()
+		l.put(strconv.Itoa(i), now.UnixMilli()+int64(i))
+		record = l.end()
+	}
+	refs := refsOf(record)
+	if len(refs) != listLimit || refs[0] != strconv.Itoa(2*listLimit-1) || refs[listLimit-1] != strconv.Itoa(listLimit) {
+		t.Errorf("%d sessions are listed, from %s to %s", len(refs), refs[0], refs[len(refs)-1])
+	}
+	for i := range epochsLimit + 10 {
+		h.subjects.known(strconv.Itoa(i))
+	}
+	if n := len(h.subjects.epochs); n > epochsLimit {
+		t.Errorf("%d epochs are remembered", n)
+	}
 }
 
 // Handles in their grace time.

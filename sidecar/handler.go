@@ -50,10 +50,12 @@ type Handler struct {
 	visits     sync.Pool
 	crowd      crowd
 	births     births
-	trust      atomic.Int64                                             // Unix nanoseconds until which memory is trusted
-	doubt      atomic.Int64                                             // Unix nanoseconds when it came to be trusted again, after it was not
-	renewed    chan struct{}                                            // a node has a new life
-	requests   struct{ session, anonymous, ignored prometheus.Counter } // a look-up by label for each request would show
+	trust      atomic.Int64  // Unix nanoseconds until which memory is trusted
+	doubt      atomic.Int64  // Unix nanoseconds when it came to be trusted again, after it was not
+	renewed    chan struct{} // a node has a new life
+	// Looked up once: a look-up by label for each request would show.
+	requests struct{ session, anonymous, ignored prometheus.Counter }
+	kept     prometheus.Counter // commits that ended well
 }
 
 // keeper is what differs between the two modes.
@@ -110,6 +112,7 @@ func New(opts Options) *Handler {
 	h.spellings = cache.New[[16]byte, *spelling](opts.HeaderCache)
 	h.anonymous = h.newSpelling(nil, nil, nil)
 	h.visits.New = func() any { return new(visit) }
+	h.kept = opts.Metrics.Commits.WithLabelValues(outcome(nil))
 	h.requests.session = opts.Metrics.Requests.WithLabelValues("session")
 	h.requests.anonymous = opts.Metrics.Requests.WithLabelValues("anonymous")
 	h.requests.ignored = opts.Metrics.Requests.WithLabelValues("ignored")

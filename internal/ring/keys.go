@@ -89,11 +89,16 @@ func (m *mac) of(space string, id ID) [8]byte {
 
 // Ref is the public name of a session, safe to log: it reveals nothing that could be sent as a cookie.
 func Ref(space string, random [16]byte) string {
-	b := make([]byte, 0, 64)
-	b = append(b, "pillion/key/1\x00"...)
-	b = append(append(b, byte(len(space))), space...)
-	sum := sha256.Sum256(append(b, random[:]...))
-	return base64.RawURLEncoding.EncodeToString(sum[:])[:32]
+	var ref [32]byte
+	return string(appendRef(ref[:0], space, random))
+}
+
+// appendRef appends 24 bytes of the hash, which are 32 characters.
+func appendRef(b []byte, space string, random [16]byte) []byte {
+	var buf [64]byte
+	text := append(append(buf[:0], "pillion/key/1\x00"...), byte(len(space)))
+	sum := sha256.Sum256(append(append(text, space...), random[:]...))
+	return base64.RawURLEncoding.AppendEncode(b, sum[:24])
 }
 
 // SubjectKey is the key of a subject's list of sessions. Like a session's it holds no byte that somebody chose.
@@ -112,5 +117,7 @@ func RefKey(space, ref string) string { return "p1:" + space + ":" + ref }
 // StorageKey is the key of both copies in memcached. No node, route, key or client byte is in it, so that neither a relocation
 // nor a key rotation moves a session (M1).
 func StorageKey(space string, random [16]byte) string {
-	return RefKey(space, Ref(space, random))
+	var key [80]byte
+	b := append(append(append(key[:0], "p1:"...), space...), ':')
+	return string(appendRef(b, space, random))
 }
