@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pillion-proxy/pillion/internal/config"
+	"github.com/pillion-proxy/pillion/xds"
 )
 
 func newConfigCommand(e env) *cobra.Command {
@@ -25,10 +26,14 @@ func newConfigCommand(e env) *cobra.Command {
 
 func newConfigCheckCommand(e env) *cobra.Command {
 	return takesConfig(&cobra.Command{
-		Use:     "check [flags]",
-		Short:   "Report every mistake in the settings, and start nothing",
-		Example: "  pillion config check --config /etc/pillion.yaml\n  PILLION_CONFIG=/etc/pillion.yaml pillion config check --sticky=false",
+		Use:   "check [control-plane] [flags]",
+		Short: "Report every mistake in the settings, and start nothing",
+		Example: "  pillion config check --config /etc/pillion.yaml\n  PILLION_CONFIG=/etc/pillion.yaml pillion config check --sticky=false\n" +
+			"  pillion config check control-plane --config /etc/pillion/control-plane.yaml",
 		RunE: func(_ *cobra.Command, args []string) error {
+			if of, rest := kindOf(args); of != "" {
+				return checkControlPlane(rest, e)
+			}
 			c, err := config.Load(args, e.environ)
 			if err != nil {
 				return err
@@ -46,13 +51,40 @@ func newConfigCheckCommand(e env) *cobra.Command {
 	})
 }
 
+// kindOf takes the word that says whose settings are meant, "" for a sidecar's.
+func kindOf(args []string) (kind string, rest []string) {
+	if len(args) > 0 && args[0] == "control-plane" {
+		return args[0], args[1:]
+	}
+	return "", args
+}
+
+// checkControlPlane checks the settings of a control plane and its services file.
+func checkControlPlane(args []string, e env) error {
+	c, err := config.LoadControlPlane(args, e.environ)
+	if err != nil {
+		return err
+	}
+	services, err := xds.LoadServices(c.Services)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "settings are right: a control plane, %d apps in its services file, hash %s\n", len(services.Apps), c.Hash())
+	return nil
+}
+
 func newConfigPrintCommand(e env) *cobra.Command {
 	return takesConfig(&cobra.Command{
-		Use:     "print [flags]",
+		Use:     "print [control-plane] [flags]",
 		Short:   "Print the settings in force as a file, with the source of each",
 		Example: "  pillion config print --config /etc/pillion.yaml",
 		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := config.Load(args, e.environ)
+			load := config.Load
+			of, rest := kindOf(args)
+			if of != "" {
+				load = config.LoadControlPlane
+			}
+			c, err := load(rest, e.environ)
 			if err != nil {
 				return err
 			}

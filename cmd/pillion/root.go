@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pillion-proxy/pillion/internal/config"
 	"github.com/pillion-proxy/pillion/internal/head"
@@ -77,9 +78,12 @@ func group(cmd *cobra.Command) *cobra.Command {
 
 // takesConfig gives cmd the settings as flags: cobra shows them, and config.Load reads them, so that the mistakes of flags,
 // variables and file are reported together. Asked for --help, Load returns the error that makes cobra help.
-func takesConfig(cmd *cobra.Command) *cobra.Command {
+func takesConfig(cmd *cobra.Command) *cobra.Command { return takesFlags(cmd, config.Flags()) }
+
+// takesFlags is takesConfig for another kind of process.
+func takesFlags(cmd *cobra.Command, flags *pflag.FlagSet) *cobra.Command {
 	cmd.DisableFlagParsing = true
-	cmd.Flags().AddFlagSet(config.Flags())
+	cmd.Flags().AddFlagSet(flags)
 	cmd.Flags().SortFlags = false
 	return cmd
 }

@@ -10,9 +10,9 @@ import (
 // maxCookieAge is what browsers keep (RFC 6265bis, C8).
 const maxCookieAge = 400 * 24 * time.Hour
 
-// check applies the rules that concern several keys, and fills in the defaults that depend on other keys. A key that is wrong
+// checkSidecar applies the rules that concern several keys, and fills in the defaults that depend on other keys. A key that is wrong
 // by itself is left alone, so that one mistake is reported once.
-func (l *loader) check() {
+func (l *loader) checkSidecar() {
 	for _, name := range []string{"app", "upstream", "ring.nodes"} {
 		if len(l.config.settings[name].values) == 0 && !l.bad[name] {
 			l.missing(name)
@@ -27,7 +27,7 @@ func (l *loader) check() {
 }
 
 func (l *loader) missing(name string) {
-	k := keyNamed(name)
+	k := l.table.named(name)
 	l.add(Mistake{Key: name, Text: fmt.Sprintf("is missing: write --%s, %s, or %s in the file; for example %s", k.flag(), k.variable(), name, k.sample())})
 }
 

@@ -25,7 +25,7 @@ import (
 	"time"
 )
 
-// Config is what one sidecar was told. Each field is described by its row in keys.go.
+// Config is what one sidecar, or one control plane, was told. Each field is described by its row in keys.go.
 type Config struct {
 	App             string
 	Space           string
@@ -67,6 +67,12 @@ type Config struct {
 	Limits          Limits
 	Creations       int
 
+	// A control plane has these, listeners and trust, and none of the others.
+	Services string        // file, "" for none
+	HoldOff  time.Duration // from the start until the first publication
+	Insecure bool          // plain xDS on an address that other machines reach
+
+	table    *table
 	settings map[string]setting // each key as it was written, for print, the hash and reloads
 	files    snapshot           // what the files held
 }
@@ -135,7 +141,7 @@ func (c *Config) Source(key string) string { return c.settings[key].source }
 // be shown to anybody.
 func (c *Config) Hash() string {
 	h := sha256.New()
-	for _, k := range allKeys {
+	for _, k := range c.table.keys {
 		fmt.Fprintf(h, "%s=%q\n", k.name, c.settings[k.name].values)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:6])

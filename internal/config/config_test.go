@@ -33,8 +33,15 @@ func mustLoad(t *testing.T, more ...string) *Config {
 }
 
 func TestTableIsComplete(t *testing.T) {
+	for _, table := range []*table{sidecarTable, planeTable} {
+		testTable(t, table)
+	}
+}
+
+func testTable(t *testing.T, table *table) {
+	t.Helper()
 	flags, variables := map[string]bool{configFlag: true}, map[string]bool{configEnv: true}
-	for _, k := range allKeys {
+	for _, k := range table.keys {
 		if k.help == "" || k.unit == "" || k.sample() == "" {
 			t.Errorf("%s: help, unit and a default or an example are needed", k.name)
 		}

@@ -15,7 +15,7 @@ var foreign = regexp.MustCompile(`^PILLION_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)
 func (l *loader) variables(environ []string) map[string]string {
 	env := map[string]string{}
 	known := []string{configEnv}
-	for _, k := range allKeys {
+	for _, k := range l.table.keys {
 		known = append(known, k.variable())
 	}
 	for _, entry := range environ {

@@ -139,7 +139,7 @@ func oneLine(content []byte) ([]byte, error) {
 
 // readFiles fills in the content of every file that a setting names.
 func (l *loader) readFiles() {
-	for _, k := range allKeys {
+	for _, k := range l.table.keys {
 		switch at := k.get(l.config).(type) {
 		case *File:
 			l.readFile(k, at, func(content []byte) ([]byte, error) { return content, nil })

@@ -15,13 +15,18 @@ const (
 )
 
 // Flags returns the flags that Load takes, for a command's help.
-func Flags() *pflag.FlagSet {
+func Flags() *pflag.FlagSet { return sidecarTable.flags() }
+
+// ControlPlaneFlags returns the flags that LoadControlPlane takes.
+func ControlPlaneFlags() *pflag.FlagSet { return planeTable.flags() }
+
+func (t *table) flags() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("pillion", pflag.ContinueOnError)
 	fs.SortFlags = false
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
 	fs.Var(&flagValue{unit: "file"}, configFlag, "YAML file with any of these settings")
-	for _, k := range allKeys {
+	for _, k := range t.keys {
 		f := fs.VarPF(&flagValue{unit: k.unit}, k.flag(), "", k.help)
 		f.DefValue = k.def
 		if k.isBool() {
@@ -47,7 +52,7 @@ func (v *flagValue) Type() string   { return v.unit }
 
 // parseFlags returns what each flag was given, by its name. Unknown flags are mistakes; pflag.ErrHelp is for the caller.
 func (l *loader) parseFlags(args []string) (map[string][]string, error) {
-	fs := Flags()
+	fs := l.table.flags()
 	fs.ParseErrorsAllowlist.UnknownFlagsHandling = pflag.PassUnknownFlagToArgs
 	if err := fs.Parse(args); errors.Is(err, pflag.ErrHelp) {
 		return nil, err
@@ -63,7 +68,7 @@ func (l *loader) parseFlags(args []string) (map[string][]string, error) {
 // unknownFlags looks at what pflag left: unknown flags, perhaps with their values, and words that are no flags.
 func (l *loader) unknownFlags(rest []string) {
 	known := []string{configFlag}
-	for _, k := range allKeys {
+	for _, k := range l.table.keys {
 		known = append(known, k.flag())
 	}
 	for i := 0; i < len(rest); i++ {

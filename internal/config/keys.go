@@ -14,8 +14,31 @@ type section struct {
 	keys  []key
 }
 
-// sections is the table. Its order is that of the help, of print and of docs/configuration.md.
-var sections = []section{
+// table is the settings of one kind of process. Its order is that of the help, of print and of docs/configuration.md.
+type table struct {
+	sections []section
+	keys     []key // all of them
+	check    func(*loader)
+}
+
+func newTable(check func(*loader), sections ...section) *table {
+	t := &table{sections: sections, check: check}
+	for _, s := range sections {
+		t.keys = append(t.keys, s.keys...)
+	}
+	return t
+}
+
+// named returns the row of a key that exists.
+func (t *table) named(name string) key {
+	return t.keys[slices.IndexFunc(t.keys, func(k key) bool { return k.name == name })]
+}
+
+func (t *table) has(name string) bool {
+	return slices.ContainsFunc(t.keys, func(k key) bool { return k.name == name })
+}
+
+var sidecarTable = newTable((*loader).checkSidecar, []section{
 	{"App and listeners", appKeys},
 	{"Ring", ringKeys},
 	{"Session and cookie", sessionKeys},
@@ -23,7 +46,7 @@ var sections = []section{
 	{"Control plane", controlPlaneKeys},
 	{"Keys and trust", trustKeys},
 	{"Limits, memory, log", limitKeys},
-}
+}...)
 
 var appKeys = []key{
 	{"app", "", "name of the app; the sidecars of one app form a cluster", "shop",
@@ -184,17 +207,4 @@ var limitKeys = []key{
 		live(level(func(c *Config) *slog.Level { return &c.Log.Level }))},
 	{"log.access", "false", "log each request, with the session's public ref and never its id", "",
 		boolean(func(c *Config) *bool { return &c.Log.Access })},
-}
-
-// allKeys is the table without its chapters.
-var allKeys = func() (all []key) {
-	for _, s := range sections {
-		all = append(all, s.keys...)
-	}
-	return all
-}()
-
-// keyNamed returns the row of a key that exists.
-func keyNamed(name string) key {
-	return allKeys[slices.IndexFunc(allKeys, func(k key) bool { return k.name == name })]
 }

@@ -12,19 +12,25 @@ import (
 // Load reads the flags, the variables (as from os.Environ) and the file that --config or PILLION_CONFIG names. The error is
 // pflag.ErrHelp when the flags ask for help, otherwise an *Error with every mistake.
 func Load(args, environ []string) (*Config, error) {
-	c, _, err := load(args, environ)
+	c, _, err := load(sidecarTable, args, environ)
+	return c, err
+}
+
+// LoadControlPlane is Load for a control plane, which has settings of its own.
+func LoadControlPlane(args, environ []string) (*Config, error) {
+	c, _, err := load(planeTable, args, environ)
 	return c, err
 }
 
 // Admin returns the admin address and its token, "" for none, for a command that only asks a running sidecar. Mistakes in other
 // settings are the sidecar's to report.
 func Admin(args, environ []string) (address, token string, err error) {
-	l := newLoader()
+	l := newLoader(sidecarTable)
 	if err := l.gather(args, environ); err != nil {
 		return "", "", err
 	}
 	l.parse()
-	l.readFile(keyNamed("admin_token_file"), &l.config.AdminTokenFile, oneLine)
+	l.readFile(l.table.named("admin_token_file"), &l.config.AdminTokenFile, oneLine)
 	used := []string{configFlag, "admin", "admin_token_file"}
 	l.mistakes = slices.DeleteFunc(l.mistakes, func(m Mistake) bool { return !slices.Contains(used, m.Key) })
 	if len(l.mistakes) > 0 {
@@ -33,14 +39,14 @@ func Admin(args, environ []string) (address, token string, err error) {
 	return l.config.Admin, string(l.config.AdminTokenFile.Content), nil
 }
 
-func load(args, environ []string) (*Config, snapshot, error) {
-	l := newLoader()
+func load(t *table, args, environ []string) (*Config, snapshot, error) {
+	l := newLoader(t)
 	if err := l.gather(args, environ); err != nil {
 		return nil, nil, err
 	}
 	l.parse()
 	l.readFiles()
-	l.check()
+	l.table.check(l)
 	if len(l.mistakes) > 0 {
 		return nil, l.files, &Error{l.mistakes}
 	}
@@ -50,14 +56,15 @@ func load(args, environ []string) (*Config, snapshot, error) {
 
 // loader is one reading of all sources.
 type loader struct {
+	table    *table
 	config   *Config
 	files    snapshot
 	mistakes []Mistake
 	bad      map[string]bool // keys with a mistake, which rules about several keys leave alone
 }
 
-func newLoader() *loader {
-	return &loader{config: &Config{settings: map[string]setting{}}, files: snapshot{}, bad: map[string]bool{}}
+func newLoader(t *table) *loader {
+	return &loader{table: t, config: &Config{table: t, settings: map[string]setting{}}, files: snapshot{}, bad: map[string]bool{}}
 }
 
 // snapshot remembers what the files held that were read; the zero sum stands for a file that could not be read.
@@ -85,6 +92,13 @@ func (l *loader) mistake(name, text string) {
 // unknown is a name that no key has.
 func (l *loader) unknown(name, source, prefix, meant string) {
 	text := "is unknown"
+	if prefix == "" && l.table != sidecarTable && sidecarTable.has(name) {
+		text = "is a setting of sidecars"
+	}
+	if prefix == "" && l.table == sidecarTable && planeTable.has(name) {
+		text = "is a setting of the control plane: 'pillion config check control-plane' checks its file"
+		meant = ""
+	}
 	if meant != "" {
 		text += "; did you mean " + prefix + meant + "?"
 	}
@@ -101,7 +115,7 @@ func (l *loader) gather(args, environ []string) error {
 	env := l.variables(environ)
 	v := viper.New()
 	sources := l.readYAML(v, fileName(flags, env))
-	for _, k := range allKeys {
+	for _, k := range l.table.keys {
 		if text, ok := env[k.variable()]; ok {
 			v.Set(k.name, k.split(text))
 			sources[k.name] = "env " + k.variable()
@@ -139,7 +153,7 @@ func (l *loader) settle(k key, value any, source string) {
 
 // parse turns the texts into the typed values.
 func (l *loader) parse() {
-	for _, k := range allKeys {
+	for _, k := range l.table.keys {
 		s, ok := l.config.settings[k.name]
 		if !ok || l.bad[k.name] {
 			continue

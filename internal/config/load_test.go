@@ -106,7 +106,7 @@ memory_limit: 1GiB
 			}
 			want := defaults()
 			tc.want(want)
-			got.settings, got.files, got.Session.Ignore = nil, nil, nil
+			got.table, got.settings, got.files, got.Session.Ignore = nil, nil, nil, nil
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %+v\nwant %+v", got, want)
 			}

@@ -10,7 +10,7 @@ import (
 // Print writes the settings in force as a file that Load reads back, each with its source. Files are named, not shown.
 func (c *Config) Print(w io.Writer) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
-	for _, k := range allKeys {
+	for _, k := range c.table.keys {
 		s, ok := c.settings[k.name]
 		if !ok {
 			continue

@@ -20,7 +20,7 @@ func TestPrintIsAFile(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	for _, k := range allKeys {
+	for _, k := range sidecarTable.keys {
 		if got, want := again.settings[k.name].values, c.settings[k.name].values; !reflect.DeepEqual(got, want) {
 			t.Errorf("%s is %q after print, want %q", k.name, got, want)
 		}

@@ -35,11 +35,22 @@ keys:
   change of another key is reported as needing a restart. A file with mistakes changes nothing and is reported.
 `
 
+const planePreface = `
+# The control plane's
+
+` + "`pillion control-plane`" + ` has these keys alone, in flags, variables and a file of its own; what is said above goes for them too.
+` + "`pillion config check control-plane`" + ` and ` + "`pillion config print control-plane`" + ` are for its file.
+`
+
 // Reference returns docs/configuration.md.
 func Reference() string {
 	var b strings.Builder
 	b.WriteString(preface)
-	for _, s := range sections {
+	sections := append(sidecarTable.sections[:len(sidecarTable.sections):len(sidecarTable.sections)], planeTable.sections...)
+	for i, s := range sections {
+		if i == len(sidecarTable.sections) {
+			b.WriteString(planePreface)
+		}
 		fmt.Fprintf(&b, "\n## %s\n\n| key | takes | default | |\n|---|---|---|---|\n", s.title)
 		for _, k := range s.keys {
 			mark := ""

@@ -76,7 +76,7 @@ func (w *Watcher) Reload() {
 
 // reload remembers what it read even when it is wrong, so that one bad file is reported once.
 func (w *Watcher) reload() {
-	next, files, err := load(w.args, w.environ)
+	next, files, err := load(w.Current().table, w.args, w.environ)
 	w.files = files
 	if err != nil {
 		w.rejected(err)
@@ -84,7 +84,7 @@ func (w *Watcher) reload() {
 	}
 	change := Change{Old: w.Current(), New: next}
 	for _, name := range changedKeys(change.Old, next) {
-		k := keyNamed(name)
+		k := next.table.named(name)
 		if k.reload && !(switchesTLS(change) && strings.HasPrefix(name, "tls.")) {
 			change.Applied = append(change.Applied, name)
 		} else {
@@ -92,7 +92,7 @@ func (w *Watcher) reload() {
 		}
 	}
 	for _, name := range change.Restart {
-		keyNamed(name).keep(next, change.Old)
+		next.table.named(name).keep(next, change.Old)
 	}
 	w.current.Store(next)
 	w.changed(change)
@@ -103,7 +103,7 @@ func switchesTLS(c Change) bool { return (c.Old.TLS.Cert.Path == "") != (c.New.T
 
 // changedKeys compares what was written, and what the files held.
 func changedKeys(a, b *Config) (names []string) {
-	for _, k := range allKeys {
+	for _, k := range a.table.keys {
 		if !slices.Equal(a.settings[k.name].values, b.settings[k.name].values) ||
 			!slices.EqualFunc(contents(k, a), contents(k, b), bytes.Equal) {
 			names = append(names, k.name)

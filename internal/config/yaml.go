@@ -40,8 +40,8 @@ func (l *loader) readYAML(v *viper.Viper, path string) map[string]string {
 		}
 		return path
 	}
-	known := make([]string, len(allKeys))
-	for i, k := range allKeys {
+	known := make([]string, len(l.table.keys))
+	for i, k := range l.table.keys {
 		known[i] = k.name
 		if v.InConfig(k.name) { // a key without a value is not set
 			sources[k.name] = at(k.name)
