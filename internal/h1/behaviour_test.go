@@ -21,3 +21,10 @@ func TestBehaviour(t *testing.T) { enginetest.Run(t, build) }
 func TestHTTP2(t *testing.T) { enginetest.RunHTTP2(t, build) }
 
 func TestCorpus(t *testing.T) { enginetest.Corpus(t, build, "") }
+
+func FuzzExchange(f *testing.F) { enginetest.Fuzz(f, build) }
+
+func TestChurn(t *testing.T) { enginetest.Churn(t, build, 400) }
+
+// BenchmarkChurn with -benchtime 100000x looks for what a hundred thousand clients leave behind.
+func BenchmarkChurn(b *testing.B) { enginetest.Churn(b, build, b.N) }

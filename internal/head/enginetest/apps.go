@@ -58,14 +58,35 @@ type witness struct {
 	hangup   bool   // close the connection after it
 	bytewise bool
 	tries    int
-	conns    map[net.Conn]bool
+	conns    conns
 }
 
-// hangUp closes every connection.
-func (w *witness) hangUp() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c := range w.conns {
+// conns are the open connections of an app.
+type conns struct {
+	mu   sync.Mutex
+	open map[net.Conn]bool
+}
+
+// add keeps c until what it returns is called.
+func (s *conns) add(c net.Conn) (remove func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = map[net.Conn]bool{}
+	}
+	s.open[c] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.open, c)
+	}
+}
+
+// close closes all of them.
+func (s *conns) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
 		_ = c.Close()
 	}
 }
@@ -108,17 +129,7 @@ func (w *witness) take() (got []*message, probes int) {
 }
 
 func (w *witness) serve(c net.Conn, r *bufio.Reader) {
-	w.mu.Lock()
-	if w.conns == nil {
-		w.conns = map[net.Conn]bool{}
-	}
-	w.conns[c] = true
-	w.mu.Unlock()
-	defer func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.conns, c)
-	}()
+	defer w.conns.add(c)()
 	for {
 		m, err := readMessage(r, request)
 		if err != nil {

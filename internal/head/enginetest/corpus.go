@@ -66,7 +66,7 @@ func Corpus(t *testing.T, build Build, exceptions string) {
 			for _, m := range w.modes() {
 				if err := c.try(w, m); err != nil {
 					t.Errorf("%s, %s: %v", w.file, m, err)
-					c.witness.hangUp() // what hangs shall not hang the rows to come
+					c.witness.conns.close() // what hangs shall not hang the rows to come
 				}
 			}
 		})
