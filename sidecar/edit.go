@@ -35,6 +35,7 @@ type edit struct {
 	limit  int
 	hops   int // renewals followed so far
 
+	late  bool    // loaded so long ago that what it loaded must not meet what is stored: only what it writes does
 	later []*edit // of the same group, made on top of this one
 
 	mu    sync.Mutex
@@ -179,8 +180,22 @@ func (e *edit) join(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			}
 		}
 	}
+	if e.late {
+		e.mine = e.written()
+	}
 	e.mine = sessioncodec.Join(e.mine, stored)
 	return e.mine, nil
+}
+
+// written is the edited record without what was only loaded.
+func (e *edit) written() *sessioncodec.Record {
+	r := *e.mine
+	r.Entries = slices.DeleteFunc(slices.Clone(r.Entries), func(entry sessioncodec.Entry) bool {
+		return !slices.ContainsFunc(e.steps, func(s step) bool {
+			return s.change.Name == entry.Name && s.reserved == (entry.Kind == sessioncodec.Reserved)
+		})
+	})
+	return &r
 }
 
 // end tells that the commit has ended.

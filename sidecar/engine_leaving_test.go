@@ -150,3 +150,27 @@ func TestForwardedRequestMeetsNoApp(t *testing.T) {
 		}
 	})
 }
+
+// K13: a home that leaves leaves each session on two nodes, also where one copy is enough while it runs.
+func TestLeavingWithOneCopy(t *testing.T) {
+	inMode(t, true, func(t *testing.T, f *fleet, p *process) {
+		v := p.visitor()
+		v.get(patch(`{"a":1}`))
+		wait(time.Second)
+		holding := func() (n int) {
+			for _, node := range f.nodes {
+				if len(node.server.Keys()) > 1 { // the canary is the other one
+					n++
+				}
+			}
+			return n
+		}
+		if n := holding(); n != 1 {
+			t.Fatalf("%d nodes hold it at first", n)
+		}
+		p.Flush(t.Context())
+		if n := holding(); n != 2 {
+			t.Errorf("%d nodes hold it after the home has left", n)
+		}
+	}, func(s *setup) { s.Copies, s.ring.Copies = 1, 1 })
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/internal/store"
@@ -45,6 +46,7 @@ func (h *Handler) commit(ctx context.Context, v *visit, e *edit) error {
 		defer cancel()
 		ctx = fresh
 	}
+	g.forget = h.forgetting(time.Now())
 	h.keeper.commit(ctx, g)
 	return c.err
 }
@@ -131,7 +133,8 @@ type group struct {
 	born    bool
 	before  *sessioncodec.Record // the outcome of the group before this one, if that was just now
 	after   *sessioncodec.Record // of this one
-	changes []*change            // those that did not fail by themselves
+	forget  func(*sessioncodec.Record) *sessioncodec.Record
+	changes []*change // those that did not fail by themselves
 
 	joining sync.Mutex
 }
@@ -139,11 +142,13 @@ type group struct {
 // single is a group of one, for a session that nobody else can know yet.
 func single(v *visit, e *edit) *group {
 	v.born = true
-	return &group{id: v.id, born: true, changes: []*change{{v: v, e: e}}}
+	keep := func(r *sessioncodec.Record) *sessioncodec.Record { return r }
+	return &group{id: v.id, born: true, forget: keep, changes: []*change{{v: v, e: e}}}
 }
 
 // on applies the changes to base, one after the other, and tells whether anything is to be written.
 func (g *group) on(base *sessioncodec.Record) (changed bool) {
+	base = g.forget(base)
 	kept := g.changes[:0:0]
 	for _, c := range g.changes {
 		does, err := c.e.on(base)

@@ -49,14 +49,25 @@ func (h *Handler) Owed() int {
 	return owed
 }
 
-// writeBack queues what memory owes the ring.
+// leftCopies is how many nodes shall hold a session whose home has left (K13): nobody refills a copy until its visitor comes.
+const leftCopies = 2
+
+// copies is how many nodes hold a session of this home.
+func (k *sticky) copies() int {
+	if k.h.away.Load() {
+		return max(leftCopies, k.h.opts.Copies)
+	}
+	return k.h.opts.Copies
+}
+
+// writeBack queues what memory owes the ring: also, where one copy has been enough so far, the second.
 func (h *Handler) writeBack() {
 	k, ok := h.keeper.(*sticky)
 	if !ok {
 		return
 	}
 	for _, s := range k.table.all() {
-		if s.owes() {
+		if st := s.now.Load(); st != nil && st.owned && (!st.backed || k.copies() > k.h.opts.Copies) {
 			k.later(s)
 		}
 	}
@@ -64,6 +75,7 @@ func (h *Handler) writeBack() {
 
 // Flush writes what memory still owes the ring, before the process ends.
 func (h *Handler) Flush(ctx context.Context) {
+	h.away.Store(true)
 	h.writeBack()
 	h.background.flush(ctx)
 }

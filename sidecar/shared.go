@@ -81,9 +81,16 @@ func (k *shared) label(id ring.ID, saved store.Saved, mark uint16) ring.ID {
 
 // commit joins the changes of a group into both copies, in parallel.
 func (k *shared) commit(ctx context.Context, g *group) {
-	base := g.before
+	base, now := g.before, time.Now()
 	for _, c := range g.changes {
-		base = sessioncodec.Join(base, c.v.loaded)
+		if now.Sub(time.UnixMilli(c.v.accessed)) < lateAfter {
+			base = sessioncodec.Join(base, c.v.loaded)
+		}
+	}
+	if base == nil {
+		for _, c := range g.changes {
+			base, c.e.late = sessioncodec.Join(base, c.v.loaded), true
+		}
 	}
 	if g.on(base) {
 		if err := k.keep(ctx, g); err != nil {
@@ -103,9 +110,9 @@ func (k *shared) keep(ctx context.Context, g *group) error {
 		wait = store.First // a lock is only as good as the answer of both copies: sidecars may differ about which node is up (K15)
 	}
 	write := store.Write{
-		Join: g.join, Copies: copies(g.id), Wait: wait, Birth: g.born, Done: k.repair(g.id, time.UnixMilli(first.e.now), false),
+		Join: g.join, Forget: g.forget, Copies: copies(g.id), Wait: wait, Birth: g.born, Done: k.repair(g.id, time.UnixMilli(first.e.now), false),
 	}
-	if !first.waited {
+	if !first.waited && !first.e.late {
 		write.Seen = first.v.seen // else another commit has written over that
 	}
 	saved, err := k.h.save(ctx, g.id, write)
@@ -149,7 +156,7 @@ func (k *shared) refresh(ctx context.Context, id ring.ID, now time.Time) {
 	mine := *found.Record
 	mine.Accessed = max(mine.Accessed, now.UnixMilli())
 	_, err = k.h.opts.Store.Save(ctx, id, store.Write{
-		Copies: copies(id), Wait: store.Both, Done: k.repair(id, now, true),
+		Copies: copies(id), Wait: store.Both, Done: k.repair(id, now, true), Forget: k.h.forgetting(now),
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			return sessioncodec.Join(&mine, stored), nil
 		},

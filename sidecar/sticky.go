@@ -129,7 +129,7 @@ func (k *sticky) keep(ctx context.Context, s *session, before *sessioncodec.Reco
 	}
 	var done atomic.Bool
 	saved, err := k.h.save(ctx, g.id, store.Write{
-		Join: g.join, Copies: k.h.opts.Copies, Wait: k.wait(), Refill: true, Birth: g.born,
+		Join: g.join, Forget: g.forget, Copies: k.copies(), Wait: k.wait(), Refill: true, Birth: g.born,
 		Done: func(saved store.Saved, err error) {
 			done.Store(err == nil && !saved.Short)
 			k.backed(s, g.record(), err == nil && !saved.Short)
@@ -156,7 +156,7 @@ func (k *sticky) keep(ctx context.Context, s *session, before *sessioncodec.Reco
 
 // took joins the result of a write into memory and looks at what it means for the session.
 func (k *sticky) took(ctx context.Context, s *session, before *sessioncodec.Record, saved store.Saved, g *group) error {
-	record := sessioncodec.Join(before, saved.Record)
+	record := g.forget(sessioncodec.Join(before, saved.Record))
 	switch {
 	case record.State == sessioncodec.Destroyed:
 		k.table.drop(s)

@@ -32,9 +32,11 @@ type takeover struct {
 
 	stored *sessioncodec.Record // what the nodes had at the last reading
 
-	settled sessioncodec.Owner // the owner that cannot change the session any more; the same sidecar at a later epoch is another one
-	silent  bool               // it had to be fenced
-	asked   map[string]bool    // peers that had nothing, when no record was found
+	settled sessioncodec.Owner  // the owner that cannot change the session any more; the same sidecar at a later epoch is another one
+	silent  bool                // it had to be fenced
+	handed  bool                // it released the session and handed over its newest state
+	missing *store.UnknownError // the id's own node was silent at the last reading
+	asked   map[string]bool     // peers that had nothing, when no record was found
 }
 
 // takeOver makes this process the owner of a session (K7): read all nodes and join; ask the recorded owner to release, whatever anybody
@@ -49,7 +51,7 @@ func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*stat
 		if err != nil {
 			return nil, err
 		}
-		t.stored = found.Record
+		t.stored, t.missing = found.Record, found.Silent
 		t.known = sessioncodec.Join(t.known, found.Record)
 		if t.known == nil {
 			again, err := t.search(ctx)
@@ -111,6 +113,7 @@ func (t *takeover) dispossess(ctx context.Context) (again bool, err error) {
 	case v == busy:
 		return true, h.pause(ctx)
 	}
+	t.handed = v == released
 	return false, nil
 }
 
@@ -146,15 +149,22 @@ func (t *takeover) claim(ctx context.Context) (*state, error) {
 	if !k.table.room() {
 		return nil, errOverload
 	}
+	write, err := t.write()
+	if err != nil {
+		return nil, err
+	}
 	mine := *t.known
 	mine.Owner = k.h.owner(max(t.known.Owner.Epoch, s.promise.Load()) + 1)
-	saved, err := k.h.opts.Store.Save(ctx, t.shown, store.Write{Wait: store.Both, Refill: true,
-		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
-			if stored != nil && stored.Owner.Epoch >= mine.Owner.Epoch && stored.Owner != mine.Owner {
-				return nil, errOutrun
-			}
-			return sessioncodec.Join(&mine, stored), nil
-		}})
+	write.Join = func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+		if stored != nil && stored.Owner.Epoch >= mine.Owner.Epoch && stored.Owner != mine.Owner {
+			return nil, errOutrun
+		}
+		return sessioncodec.Join(&mine, stored), nil
+	}
+	saved, err := k.h.opts.Store.Save(ctx, t.shown, write)
+	if write.Anchor != "" && errors.Is(err, store.ErrUnacknowledged) {
+		return nil, store.ErrUnknown
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +183,23 @@ func (t *takeover) claim(ctx context.Context) (*state, error) {
 	k.remember(s, st)
 	k.h.count("takeover")
 	return st, nil
+}
+
+// write says how to write a claim: to every node. With copies: 1 only the node that the id names is sure to have all that was acknowledged;
+// what lies elsewhere was left there by an earlier owner. While it is silent, the session is UNKNOWN, unless its owner handed it over. And while the
+// owner may live, that node is written first and over the copy it holds, so that what the owner commits until then is joined in (F4).
+func (t *takeover) write() (store.Write, error) {
+	w := store.Write{Wait: store.Both, Refill: true}
+	if t.k.h.opts.Copies > 1 || t.handed {
+		return w, nil
+	}
+	if t.missing != nil && time.Duration(t.missing.DownFor)*time.Millisecond <= t.k.h.opts.UnknownFor {
+		return w, t.missing
+	}
+	if t.silent {
+		w.Anchor, w.Refill = t.shown.Node, false
+	}
+	return w, nil
 }
 
 // pause lets a busy owner's commit end. Two that wait for it do not come back at once.

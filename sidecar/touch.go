@@ -44,8 +44,9 @@ func (k *sticky) backUp(ctx context.Context, s *session, everywhere bool) {
 	}
 	mine := st.record()
 	mine.Accessed = max(mine.Accessed, s.accessed.Load())
+	forget := k.h.forgetting(time.Now())
 	offer := sessioncodec.Join(mine, seen)
-	saved, err := k.h.opts.Store.Save(ctx, st.id, store.Write{Copies: k.h.opts.Copies, Wait: store.Both, Refill: true,
+	saved, err := k.h.opts.Store.Save(ctx, st.id, store.Write{Copies: k.copies(), Wait: store.Both, Refill: true, Forget: forget,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			return sessioncodec.Join(offer, stored), nil
 		}})
@@ -53,18 +54,18 @@ func (k *sticky) backUp(ctx context.Context, s *session, everywhere bool) {
 		k.h.background.again(s.random, func(ctx context.Context) { k.backUp(ctx, s, everywhere) })
 		return
 	}
-	k.learnt(s, st, sessioncodec.Join(offer, saved.Record), saved)
+	k.learnt(s, st, sessioncodec.Join(offer, saved.Record), saved, forget)
 }
 
 // learnt takes what a background write saw into memory; the session may have changed meanwhile.
-func (k *sticky) learnt(s *session, wrote *state, seen *sessioncodec.Record, saved store.Saved) {
+func (k *sticky) learnt(s *session, wrote *state, seen *sessioncodec.Record, saved store.Saved, forget func(*sessioncodec.Record) *sessioncodec.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.now.Load()
 	if st == nil || !st.owned {
 		return
 	}
-	record := sessioncodec.Join(st.record(), seen)
+	record := forget(sessioncodec.Join(st.record(), seen))
 	k.h.clock.See(record)
 	if record.State != sessioncodec.Live || record.Owner != k.h.owner(record.Owner.Epoch) {
 		// Destroyed, renewed or taken over elsewhere. The nodes have what this memory knew, and so shall the owner's memory (K4).

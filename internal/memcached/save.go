@@ -111,6 +111,13 @@ func (sv *save) meet() {
 // session meet at the first node and not crosswise.
 func (sv *save) writeAll() {
 	byName := slices.SortedFunc(slices.Values(sv.order), func(a, b *node) int { return strings.Compare(a.name, b.name) })
+	if sv.Anchor != "" {
+		anchor := sv.fleet.byName[sv.Anchor]
+		if !slices.Contains(sv.order, anchor) || !sv.write(anchor, false) {
+			_ = sv.abort(store.ErrUnacknowledged)
+			return
+		}
+	}
 	for _, n := range byName {
 		if sv.stopped() != nil {
 			return

@@ -122,7 +122,10 @@ func (sv *save) read(n *node) answer {
 // acknowledged a birth, and now none has it, the ring was emptied meanwhile, and what it held until then may have been the session's end.
 func (sv *save) joined(n *node, held answer, born bool) (*sessioncodec.Record, error) {
 	base := held.record
-	if base == nil && !born {
+	switch {
+	case base == nil && n.name == sv.Anchor:
+		return nil, errUnsure
+	case base == nil && !born:
 		others, all := sv.elsewhere(n)
 		switch {
 		case others == nil && sv.Birth && sv.acknowledged():
@@ -142,7 +145,7 @@ func (sv *save) joined(n *node, held answer, born bool) (*sessioncodec.Record, e
 	if fatal != nil {
 		return nil, fatal
 	}
-	if sessioncodec.Join(next, all) == next {
+	if next = sv.forget(next); sessioncodec.Join(next, all) == next {
 		return next, nil
 	}
 	// Meanwhile another node's answer was joined. The caller may have made a newer value of what that held, so it is asked again:
@@ -150,14 +153,21 @@ func (sv *save) joined(n *node, held answer, born bool) (*sessioncodec.Record, e
 	if next, err = sv.Join(all); err != nil {
 		return nil, sv.abort(err)
 	}
-	return next, nil
+	return sv.forget(next), nil
+}
+
+func (sv *save) forget(r *sessioncodec.Record) *sessioncodec.Record {
+	if sv.Forget == nil {
+		return r
+	}
+	return sv.Forget(r)
 }
 
 // learn adds what a node holds to what is known.
 func (sv *save) learn(held *sessioncodec.Record) (known *sessioncodec.Record, fatal error) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
-	sv.known = sessioncodec.Join(sv.known, held)
+	sv.known = sv.forget(sessioncodec.Join(sv.known, held))
 	return sv.known, sv.fatal
 }
 
@@ -198,7 +208,7 @@ func (sv *save) seal(r *sessioncodec.Record, holding lives) ([]byte, error) {
 func (sv *save) acknowledge(n *node, r *sessioncodec.Record) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
-	sv.known = sessioncodec.Join(sv.known, r)
+	sv.known = sv.forget(sessioncodec.Join(sv.known, r))
 	for i := range sv.acks {
 		if sv.acks[i].node == n {
 			sv.acks[i].record = r

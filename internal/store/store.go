@@ -93,6 +93,11 @@ type Write struct {
 	// Equal to what is stored means nothing needs writing. It is called again after each conflict, from several goroutines, and
 	// possibly after Save returned. An error ends the write at every node.
 	Join func(stored *sessioncodec.Record) (*sessioncodec.Record, error)
+	// Forget, when not nil, drops from a record what no copy needs to hold any more. Join brings that back from the copies; what is stored and
+	// returned is without it. It gives the same for the same record.
+	Forget func(*sessioncodec.Record) *sessioncodec.Record
+	// Anchor, when not "", names the node that must take the record, over a copy it holds, before any other node is written. With Copies 0.
+	Anchor string
 	// Copies is how many nodes shall hold the record; 0 means every node that answers, in the fixed order of the ring.
 	Copies int
 	// Wait says when Save returns.

@@ -78,7 +78,7 @@ func (p *process) wire(ahead time.Duration) {
 	must(err)
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(p.w.history.slog(p.route))
 	p.connect(memcached.Options{
-		Space: space, Codec: codec, Opened: 1 << 20, TouchSlack: touchEvery + time.Minute, Random: random, Metrics: m, Log: log,
+		Space: space, Codec: codec, Copies: s.Copies, Opened: 1 << 20, TouchSlack: touchEvery + time.Minute, Random: random, Metrics: m, Log: log,
 		NewLife: func(node string) { p.handler.NewLife(node) },
 	})
 	seen := p.w.store(p)
@@ -89,7 +89,7 @@ func (p *process) wire(ahead time.Duration) {
 	p.handler = sidecar.New(sidecar.Options{
 		Store: skewed{seen, ahead}, Upstream: app, Keys: keys, Space: space, Route: p.route, Incarnation: p.incarnation, Sticky: s.Sticky,
 		Cookie: cookie, Idle: idle, Lifetime: 24 * time.Hour, RenewGrace: renewGrace, MaxSize: 64 << 10, InlineMax: 16 << 10, MaxPatch: 64 << 10,
-		Commit: s.Commit, CommitTimeout: 250 * time.Millisecond, Copies: 2, UnknownFor: time.Minute,
+		Commit: s.Commit, CommitTimeout: 250 * time.Millisecond, Copies: s.Copies, UnknownFor: time.Minute,
 		Lock: s.Lock, LockWait: time.Second, Strict: true, MemoryLimit: s.Memory, HeaderCache: 1 << 20, Random: random, Metrics: m, Log: log,
 		Call: p.call, Fences: fences, Keyed: p.store, Sealer: skewedSealer{codec, ahead}, Secrets: [][]byte{secret},
 	})

@@ -21,6 +21,7 @@ type Scenario struct {
 	Skew     []time.Duration // of each sidecar's clock
 	Parallel []bool          // for each visitor: its requests overlap
 	Commit   sidecar.Commit
+	Copies   int
 	Lock     sidecar.LockMode
 	Memory   int64 // bytes of the memory table
 
@@ -123,7 +124,7 @@ const (
 func Draw(seed uint64) Scenario {
 	r := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
 	s := Scenario{
-		Seed: seed, Promised: r.IntN(4) != 0, Sticky: r.IntN(2) == 0, Nodes: 2 + r.IntN(2), Memory: 64 << 20,
+		Seed: seed, Promised: r.IntN(4) != 0, Sticky: r.IntN(2) == 0, Nodes: 2 + r.IntN(2), Memory: 64 << 20, Copies: 2,
 		Commit: pick(r, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply,
 			sidecar.BeforeReply, sidecar.All, sidecar.All, sidecar.Async),
 		Lock: pick(r, sidecar.LockNone, sidecar.LockNone, sidecar.LockAll, sidecar.LockAuto),
@@ -136,6 +137,9 @@ func Draw(seed uint64) Scenario {
 			fewest = 2
 		case s.Promised:
 			s.Front = Pinned // sidecars that do not ask each other need it
+		}
+		if r.IntN(4) == 0 {
+			s.Copies = 1
 		}
 		if r.IntN(4) == 0 {
 			s.Memory = 1600 // room for two or three sessions
