@@ -106,10 +106,10 @@ func (h *Handler) closeOpen(random [16]byte) {
 	}
 }
 
-// closeOpenByRef is closeOpen where only the ref is known.
-func (h *Handler) closeOpenByRef(ref string) {
+// closeOpenByRef is closeOpen where only the refs are known.
+func (h *Handler) closeOpenByRef(refs map[string]bool) {
 	for _, id := range h.open.ids() {
-		if ring.Ref(h.opts.Space, id.Random) == ref {
+		if refs[ring.Ref(h.opts.Space, id.Random)] {
 			h.closeOpen(id.Random)
 		}
 	}

@@ -53,17 +53,25 @@ func (h *Handler) InMemory() int {
 
 // Forget drops a session from memory by its ref, with what it has open, after an operator ended it in the ring; it tells whether it was
 // there.
-func (h *Handler) Forget(ref string) bool {
-	h.closeOpenByRef(ref)
-	k, ok := h.keeper.(*sticky)
-	if !ok {
-		return false
+func (h *Handler) Forget(ref string) bool { return h.forgetAll([]string{ref}) > 0 }
+
+// forgetAll drops sessions of which only the refs are known: one walk over the memory for all of them, for a ref leads nowhere.
+func (h *Handler) forgetAll(refs []string) (forgotten int) {
+	wanted := map[string]bool{}
+	for _, ref := range refs {
+		wanted[ref] = true
 	}
+	h.closeOpenByRef(wanted)
+	k, ok := h.keeper.(*sticky)
+	if !ok || len(refs) == 0 {
+		return 0
+	}
+	var ref []byte
 	for _, s := range k.table.all() {
-		if ring.Ref(h.opts.Space, s.random) == ref {
+		if ref = ring.AppendRef(ref[:0], h.opts.Space, s.random); wanted[string(ref)] {
 			k.forget(s.random)
-			return true
+			forgotten++
 		}
 	}
-	return false
+	return forgotten
 }

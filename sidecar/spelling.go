@@ -3,6 +3,7 @@ package sidecar
 import (
 	"encoding/hex"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/sessioncodec"
@@ -13,9 +14,9 @@ import (
 type spelling struct {
 	of     any // what was spelled: a state's packed record, or the record that a store gave; another one is another spelling
 	record *sessioncodec.Record
-	id     ring.ID    // as a client showed it
-	proven *ring.Keys // have verified the MAC of id
-	object string     // Pillion-Session
+	id     ring.ID                   // as a client showed it
+	proven atomic.Pointer[ring.Keys] // have verified the MAC of id
+	object string                    // Pillion-Session
 	etag   string
 	before string // Pillion-Meta up to the time of expiry, and from there
 	after  string
@@ -44,7 +45,8 @@ func (h *Handler) newSpelling(of any, v *visit, r *sessioncodec.Record) *spellin
 		b = strconv.AppendUint(append(b[:0], ", idle="...), uint64(r.Idle), 10)
 		sp.subject, sp.bound, _ = bound(r)
 		if v.shown.Random == v.id.Random {
-			sp.id, sp.proven = v.shown, v.proven
+			sp.id = v.shown
+			sp.proven.Store(v.proven)
 		}
 	}
 	b = strconv.AppendInt(append(b, ", size="...), int64(len(sp.object)), 10)
@@ -87,14 +89,19 @@ func (sp *spelling) meta(v *visit) string {
 func (h *Handler) genuine(v *visit, id *ring.ID) bool {
 	v.proven = h.keys.Load()
 	v.spelling, _ = h.spellings.Get(id.Random)
-	if sp := v.spelling; sp != nil && sp.proven == v.proven && sp.id.Same(*id) {
+	sp := v.spelling
+	known := sp != nil && sp.id.Same(*id)
+	switch {
+	case known && sp.proven.Load() == v.proven:
 		*id = sp.id
-		return true
-	}
-	if !v.proven.Verify(*id) {
+	case !v.proven.Verify(*id):
 		return false
+	case known: // the keys have changed since
+		sp.proven.Store(v.proven)
+		*id = sp.id
+	default:
+		*id = id.Clone()
 	}
-	*id = id.Clone()
 	return true
 }
 

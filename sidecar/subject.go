@@ -161,6 +161,7 @@ func (s *subjects) limit(ctx context.Context, subject string, listed *sessioncod
 		return
 	}
 	living := 0
+	var ended []string
 	for _, ref := range refs { // the youngest first
 		found, err := s.h.opts.Keyed.LoadKey(ctx, ring.RefKey(s.h.opts.Space, ref))
 		if err != nil || found.Record == nil || found.Record.State != sessioncodec.Live || found.Record.Expired(time.Now(), s.h.touch) {
@@ -168,11 +169,13 @@ func (s *subjects) limit(ctx context.Context, subject string, listed *sessioncod
 		}
 		if living++; living > most {
 			_ = s.h.endByRef(ctx, ref)
+			ended = append(ended, ref)
 		}
 	}
+	s.h.forgetAll(ended)
 }
 
-// endByRef ends a session of which only the ref is known.
+// endByRef ends a session in the ring of which only the ref is known. Its memory is for the caller to see to.
 func (h *Handler) endByRef(ctx context.Context, ref string) error {
 	now := time.Now().UnixMilli()
 	tomb := &sessioncodec.Record{State: sessioncodec.Destroyed, Created: now, Accessed: now, Lifetime: uint32(h.opts.Lifetime.Seconds())}
@@ -180,7 +183,6 @@ func (h *Handler) endByRef(ctx context.Context, ref string) error {
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			return sessioncodec.Join(tomb, stored), nil
 		}})
-	h.Forget(ref)
 	return err
 }
 
@@ -201,6 +203,7 @@ func (h *Handler) DestroySubject(ctx context.Context, subject string) (sessions 
 	known.mu.Lock()
 	known.epoch, known.read = max(known.epoch, revoked), time.Now()
 	known.mu.Unlock()
+	defer h.forgetAll(refs)
 	for _, ref := range refs {
 		if err := h.endByRef(ctx, ref); err != nil {
 			return len(refs), err

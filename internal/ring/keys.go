@@ -90,11 +90,11 @@ func (m *mac) of(space string, id ID) [8]byte {
 // Ref is the public name of a session, safe to log: it reveals nothing that could be sent as a cookie.
 func Ref(space string, random [16]byte) string {
 	var ref [32]byte
-	return string(appendRef(ref[:0], space, random))
+	return string(AppendRef(ref[:0], space, random))
 }
 
-// appendRef appends 24 bytes of the hash, which are 32 characters.
-func appendRef(b []byte, space string, random [16]byte) []byte {
+// AppendRef is Ref for who looks at many. 24 bytes of the hash are 32 characters.
+func AppendRef(b []byte, space string, random [16]byte) []byte {
 	var buf [64]byte
 	text := append(append(buf[:0], "pillion/key/1\x00"...), byte(len(space)))
 	sum := sha256.Sum256(append(append(text, space...), random[:]...))
@@ -119,5 +119,5 @@ func RefKey(space, ref string) string { return "p1:" + space + ":" + ref }
 func StorageKey(space string, random [16]byte) string {
 	var key [80]byte
 	b := append(append(append(key[:0], "p1:"...), space...), ':')
-	return string(appendRef(b, space, random))
+	return string(AppendRef(b, space, random))
 }
