@@ -9,7 +9,8 @@ import (
 	"github.com/pillion-proxy/pillion/internal/cache"
 )
 
-// What the engine takes from the heap for a request: Pillion-Meta, whose time of expiry moves on. Nothing for visitors without a session.
+// What the engine takes from the heap for a request: a Cookie field that has to be put together, and once a second for each session Pillion-Meta,
+// whose time of expiry moves on.
 func TestAllocations(t *testing.T) {
 	for _, sticky := range []bool{true, false} {
 		h := benched(t, sticky)
@@ -18,7 +19,7 @@ func TestAllocations(t *testing.T) {
 		for _, row := range []struct {
 			cookie string
 			most   float64
-		}{{"theme=dark; " + own, 1}, {own + "; theme=dark", 1}, {"a=1; " + own + "; b=2", 2}, {"theme=dark", 0}, {"", 0}} {
+		}{{"theme=dark; " + own, 0}, {own + "; theme=dark", 0}, {"a=1; " + own + "; b=2", 1}, {"theme=dark", 0}, {"", 0}} {
 			n := testing.AllocsPerRun(200, func() { e.drive(t, h, row.cookie, "") })
 			if n > row.most {
 				t.Errorf("sticky %v, Cookie %.30s: %v allocations, at most %v are needed", sticky, row.cookie, n, row.most)

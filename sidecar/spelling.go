@@ -20,6 +20,7 @@ type spelling struct {
 	etag   string
 	before string // Pillion-Meta up to the time of expiry, and from there
 	after  string
+	last   atomic.Pointer[string] // as it was last: the time is in seconds, and a page asks more often
 	// The subject that the session is bound to, if it is, and its epoch then.
 	subject string
 	bound   uint64
@@ -82,7 +83,13 @@ func (sp *spelling) meta(v *visit) string {
 	expires := min(v.accessed+int64(sp.record.Idle)*1000, sp.record.Created+int64(sp.record.Lifetime)*1000)
 	var buf [256]byte
 	b := strconv.AppendInt(append(buf[:0], sp.before...), expires/1000, 10)
-	return string(append(b, sp.after...))
+	b = append(b, sp.after...)
+	if last := sp.last.Load(); last != nil && *last == string(b) {
+		return *last
+	}
+	meta := string(b)
+	sp.last.Store(&meta)
+	return meta
 }
 
 // genuine tells whether id's MAC verifies. An id that came before is compared with what it was then, in constant time.
