@@ -40,9 +40,14 @@ func (f *Front) Encode(x *head.Exchange, h *head.Head) head.Recoder {
 	}
 	varyByEncoding(&h.Fields)
 	accept := coding.Choose(x.Request.Fields.Values("Accept-Encoding"))
-	if accept == coding.Identity || f.encoders.Busy() {
+	if accept == coding.Identity {
 		return nil
 	}
+	if f.encoders.Busy() {
+		f.opts.Metrics.Encoded.WithLabelValues("busy").Inc()
+		return nil
+	}
+	f.opts.Metrics.Encoded.WithLabelValues(string(accept)).Inc()
 	h.Fields.Del("Content-Length")
 	h.Fields.Del("Accept-Ranges") // of the plain body
 	h.Fields.Add("Content-Encoding", string(accept))

@@ -12,6 +12,8 @@ import (
 
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/pillion-proxy/pillion/internal/metrics"
 )
 
 // FollowerOptions configure a Follower. Every field is needed unless its comment says otherwise.
@@ -21,8 +23,9 @@ type FollowerOptions struct {
 	ID      string      // names this front among the fronts
 	// Apply puts a configuration in force, all of it before it returns: the control plane then tells sidecars that drain that no visitor comes any
 	// more. An error rejects what was new, and the last good one is still in force.
-	Apply func(FrontConfig) error
-	Log   *slog.Logger
+	Apply   func(FrontConfig) error
+	Metrics *metrics.Follower
+	Log     *slog.Logger
 }
 
 // Follower keeps a front as a control plane wants it. It reads the resources that Envoy reads, over the same protocol (ADS, delta). While no control
@@ -95,6 +98,7 @@ func (f *Follower) away(target string, err error) {
 	was := f.status
 	f.status.ControlPlane, f.status.Connected, f.status.Trouble = target, false, err.Error()
 	f.mu.Unlock()
+	f.opts.Metrics.Following.Set(0)
 	if was.Connected || was.Trouble != err.Error() {
 		f.opts.Log.Warn("no control plane; what it said last stays in force", "control_plane", target, "error", err)
 	}
@@ -105,6 +109,7 @@ func (f *Follower) connected(target string) {
 	news := !f.status.Connected
 	f.status.ControlPlane, f.status.Connected, f.status.Trouble = target, true, ""
 	f.mu.Unlock()
+	f.opts.Metrics.Following.Set(1)
 	if news {
 		f.opts.Log.Info("following a control plane", "control_plane", target)
 	}
@@ -160,6 +165,7 @@ func (f *Follower) judged(typeURL string, err error) {
 		delete(f.status.Rejected, kind)
 		return
 	}
+	f.opts.Metrics.Rejections.WithLabelValues(kind).Inc()
 	if f.status.Rejected == nil {
 		f.status.Rejected = map[string]string{}
 	}

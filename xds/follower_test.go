@@ -14,9 +14,12 @@ import (
 	"time"
 
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/pillion-proxy/pillion/internal/metrics"
 	"github.com/pillion-proxy/pillion/xds/server"
 )
 
@@ -39,7 +42,7 @@ func startFollower(t *testing.T, targets ...string) *frontDouble {
 func startFollowerWith(t *testing.T, o FollowerOptions) *frontDouble {
 	t.Helper()
 	f := &frontDouble{}
-	o.Apply, o.Log = f.apply, slog.New(slog.DiscardHandler)
+	o.Apply, o.Metrics, o.Log = f.apply, metrics.NewFollower(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	var err error
 	if f.Follower, err = NewFollower(o); err != nil {
 		t.Fatal(err)
@@ -207,13 +210,18 @@ func TestFollowerKeepsTheLastGood(t *testing.T) {
 	for _, m := range built[resource.ClusterType] {
 		m.ProtoReflect().Set(m.ProtoReflect().Descriptor().Fields().ByName("alt_stat_name"), valueString("x"))
 	}
-	if err := p.server.Set(frontGroup, built); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "it says no", func() bool { return strings.Contains(f.Status().Rejected["Cluster"], "alt_stat_name is not supported") })
+	eventually(t, "it says no", func() bool {
+		if err := p.server.Set(frontGroup, built); err != nil { // again: the publisher may have said something in between
+			t.Fatal(err)
+		}
+		return strings.Contains(f.Status().Rejected["Cluster"], "alt_stat_name is not supported")
+	})
 	eventually(t, "and the control plane shows it", func() bool { return strings.Contains(fmt.Sprintf("%+v", p.Fronts()), "alt_stat_name is not supported") })
 	if !reflect.DeepEqual(f.now(), good) {
 		t.Error("it changed")
+	}
+	if n := testutil.ToFloat64(f.opts.Metrics.Rejections.WithLabelValues("Cluster")); n == 0 || testutil.ToFloat64(f.opts.Metrics.Following) != 1 {
+		t.Errorf("%v rejections are counted", n)
 	}
 	f.stop()
 

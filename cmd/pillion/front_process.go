@@ -78,7 +78,7 @@ func newFrontProcess(s frontSettings, e env) (*frontProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.follower, err = xds.NewFollower(xds.FollowerOptions{Targets: s.planes, TLS: secure, ID: s.id, Apply: p.apply, Log: p.log})
+	p.follower, err = xds.NewFollower(xds.FollowerOptions{Targets: s.planes, TLS: secure, ID: s.id, Apply: p.apply, Metrics: metrics.NewFollower(p.registry), Log: p.log})
 	return p, err
 }
 

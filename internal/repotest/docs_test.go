@@ -153,6 +153,7 @@ func TestOperationsListsEveryMetric(t *testing.T) {
 	metrics.New(registered)
 	metrics.NewControlPlane(registered)
 	metrics.NewFront(registered)
+	metrics.NewFollower(registered)
 	documented := map[string]bool{}
 	for _, name := range regexp.MustCompile(`\bpillion_[a-z_]+`).FindAllString(read(t, "docs/operations.md"), -1) {
 		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
