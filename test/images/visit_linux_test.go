@@ -19,19 +19,14 @@ import (
 // TestRun starts each compose file and sends a visitor through it, while each sidecar and each memcached is replaced.
 func TestRun(t *testing.T) {
 	if os.Getenv(role) == "" {
-		missing(t, "containers need Linux and root")
+		t.Skip("containers need root")
 	}
-	for _, tool := range []string{"ip", "setpriv", "memcached", "nginx", "python3", "node"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing(t, err)
-		}
+	if found, _ := filepath.Glob("/opt/envoy/lib/python3*/site-packages/envoy/_bin"); len(found) > 0 {
+		path += ":" + found[0]
 	}
-	if _, err := exec.LookPath("envoy"); err != nil {
-		found, _ := filepath.Glob("/opt/envoy/lib/python3*/site-packages/envoy/_bin")
-		if len(found) == 0 {
-			missing(t, "envoy is not installed")
-		} else {
-			path += ":" + found[0]
+	for _, tool := range []string{"ip", "setpriv", "memcached", "nginx", "python3", "node", "envoy"} {
+		if !installed(tool) {
+			missing(t, tool+" is not in "+path)
 		}
 	}
 	build(t)
@@ -55,6 +50,16 @@ func TestRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+// installed looks where containers do: they see no other folder, and users other than root cannot look into root's.
+func installed(tool string) bool {
+	for _, dir := range filepath.SplitList(path) {
+		if _, err := exec.LookPath(filepath.Join(dir, tool)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // replaceable are the sidecars and the nodes: there are two of each.

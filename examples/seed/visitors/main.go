@@ -103,12 +103,14 @@ func (p *phase) fail(count *int, err error) {
 }
 
 func (d *diary) noticed() bool {
+	requests := 0
 	for _, p := range d.phases {
-		if p.failed+p.wrong > 0 || p.requests == 0 {
+		if p.failed+p.wrong > 0 {
 			return true
 		}
+		requests += p.requests
 	}
-	return false
+	return requests == 0
 }
 
 func (d *diary) print() {
