@@ -65,6 +65,7 @@ var onlyIn = []struct {
 	{"github.com/envoyproxy/go-control-plane", []string{"xds", "xds/server"}, "xDS is one adapter; a sidecar sees xds.Client"},
 	{"google.golang.org/grpc", []string{"xds", "xds/server"}, "xDS is the only gRPC"},
 	{"net/http/httputil", []string{"internal/reverseproxy"}, "the engine is an adapter; the session engine knows heads only"},
+	{"github.com/summerwind/h2spec", []string{"internal/head/enginetest"}, "a library of tests that nobody keeps (docs/decisions/0016-h2spec.md)"},
 	{"testing", []string{"internal/memcachedtest/memtest", "internal/head/enginetest"}, "a product binary carries no test flags"},
 }
 

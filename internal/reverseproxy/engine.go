@@ -38,6 +38,10 @@ const maxHeaderBytes = 256 << 10
 // go out alone, which costs a tenth of the engine's time. Events and bodies of unknown length never wait.
 const flushAfter = time.Millisecond
 
+// maxFrame is the least that HTTP/2 allows for a frame (RFC 9113, section 4.2). A client then has that much of our memory before anything of
+// a frame is looked at, and not net/http's megabyte.
+const maxFrame = 16 << 10
+
 // Engine serves HTTP on listeners. It is safe for concurrent use.
 type Engine struct {
 	options   head.EngineOptions // Limits as they were at first
@@ -89,6 +93,7 @@ func (e *Engine) newServer() *http.Server {
 		TLSConfig:                    e.options.TLS,
 		Protocols:                    protocols,
 		MaxHeaderBytes:               maxHeaderBytes,
+		HTTP2:                        &http.HTTP2Config{MaxReadFrameSize: maxFrame},
 		IdleTimeout:                  e.options.Limits.Idle,
 		ReadHeaderTimeout:            e.options.Limits.HeaderTimeout,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the app's to answer

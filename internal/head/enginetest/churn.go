@@ -63,7 +63,7 @@ func exchanges(c net.Conn, n int) error {
 func Churn(t testing.TB, build Build, n int) {
 	w := &witness{}
 	r := startRaw(t, build, nil, head.EngineOptions{}, w.serve)
-	churn(t, r, 4*len(comings)) // what is made once
+	churn(t, r, 4*len(comings))                  // what is made once
 	pool := time.NewTimer(2 * head.UpstreamIdle) // connections to the app are given back
 	defer pool.Stop()
 	<-pool.C

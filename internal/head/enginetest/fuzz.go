@@ -37,11 +37,16 @@ func Fuzz(f *testing.F, build Build) {
 			f.Add([]byte(client), []byte(w.app), w.hangup)
 		}
 	}
-	a := &arena{}
-	a.rig = startRaw(f, build, &handler{request: a.note}, head.EngineOptions{
+	a := &arena{noticed: &noticed{TB: f}}
+	f.Cleanup(func() { // after the engine's own
+		if err := a.noticed.take(); err != nil {
+			f.Error(err)
+		}
+	})
+	a.rig = startRaw(a.noticed, build, &handler{request: a.note}, head.EngineOptions{
 		Limits:          head.Limits{HeaderBytes: 16 << 10, HeaderCount: 64, HeaderTimeout: patience},
 		UpstreamTimeout: patience,
-		Log:             slog.New(panics{f}),
+		Log:             slog.New(panics{a.noticed}),
 	}, a.serve)
 	f.Fuzz(func(t *testing.T, client, app []byte, hangup bool) {
 		if len(client) > 4<<10 || len(app) > 4<<10 {
@@ -51,6 +56,27 @@ func Fuzz(f *testing.F, build Build) {
 			t.Error(err)
 		}
 	})
+}
+
+// noticed keeps what is wrong for the input at hand: none of it can be told to the *testing.F while that runs.
+type noticed struct {
+	testing.TB
+	mu   sync.Mutex
+	errs []error
+}
+
+func (n *noticed) Errorf(format string, args ...any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.errs = append(n.errs, fmt.Errorf(format, args...))
+}
+
+func (n *noticed) take() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	err := errors.Join(n.errs...)
+	n.errs = nil
+	return err
 }
 
 // panics is a log handler that fails a test for what an engine has recovered from.
@@ -69,13 +95,13 @@ func (p panics) Handle(_ context.Context, r slog.Record) error {
 // arena is an engine before an app that says what the present input wants.
 type arena struct {
 	*rig
-	conns  conns
-	mu     sync.Mutex
-	answer []byte
-	hangup bool
-	wrong  error // of a request as the app got it
-	heads  int   // requests by HEAD
-	turn   int
+	noticed *noticed
+	conns   conns
+	mu      sync.Mutex
+	answer  []byte
+	hangup  bool
+	heads   int // requests by HEAD
+	turn    int
 }
 
 // note counts the requests whose answers have no body.
@@ -99,7 +125,7 @@ func (a *arena) serve(c net.Conn, r *bufio.Reader) {
 		a.mu.Lock()
 		text, hangup := a.answer, a.hangup
 		if isMalformed(m.broken) {
-			a.wrong = fmt.Errorf("the app got %q", m)
+			a.noticed.Errorf("the app got %q", m)
 		}
 		a.mu.Unlock()
 		if m.broken != nil {
@@ -122,7 +148,7 @@ func isMalformed(err error) bool {
 // meet lets the two meet once, beside a probe and before another.
 func (a *arena) meet(client, app []byte, hangup bool) error {
 	a.mu.Lock()
-	a.answer, a.hangup, a.wrong, a.heads = app, hangup, nil, 0
+	a.answer, a.hangup, a.heads = app, hangup, 0
 	a.turn++
 	turn := a.turn
 	a.mu.Unlock()
@@ -140,8 +166,9 @@ func (a *arena) meet(client, app []byte, hangup bool) error {
 		return errors.New("an exchange does not end")
 	}
 	a.mu.Lock()
-	wrong, heads := a.wrong, a.heads
+	heads := a.heads
 	a.mu.Unlock()
+	wrong := a.noticed.take()
 	if wrong == nil && heads == 0 && !bytes.HasPrefix(client, []byte("HEAD")) {
 		wrong = wellFormed(got)
 	}
