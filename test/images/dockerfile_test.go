@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
@@ -35,7 +36,8 @@ func readDockerfile(t *testing.T) image {
 	for _, warning := range parsed.Warnings {
 		t.Errorf("Dockerfile: %s", warning.Short)
 	}
-	stages, _, err := instructions.Parse(parsed.AST, nil)
+	lint := linter.New(&linter.Config{Warn: func(rule, _, _, message string, _ []parser.Range) { t.Errorf("Dockerfile: %s: %s", rule, message) }})
+	stages, _, err := instructions.Parse(parsed.AST, lint)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,15 +102,14 @@ func (p *phase) fail(count *int, err error) {
 	}
 }
 
+// noticed tells whether anything went wrong, or a phase served nobody at all.
 func (d *diary) noticed() bool {
-	requests := 0
 	for _, p := range d.phases {
-		if p.failed+p.wrong > 0 {
+		if p.failed+p.wrong > 0 || p.requests == p.cut {
 			return true
 		}
-		requests += p.requests
 	}
-	return requests == 0
+	return false
 }
 
 func (d *diary) print() {

@@ -25,7 +25,7 @@ func newVisitor(site, name string, d *diary) *visitor {
 	// The dialer asks for the name, takes its addresses one after the other, and gives each a part of its time, 2 s at least. A connection for
 	// each request: what is sent to a kept one that leads to a lost host is lost with it, for every client of every site.
 	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: 6 * time.Second}).DialContext, DisableKeepAlives: true}
-	return &visitor{site: site, name: name, diary: d, client: http.Client{Jar: jar, Transport: transport, Timeout: 12 * time.Second}}
+	return &visitor{site: site, name: name, diary: d, client: http.Client{Jar: jar, Transport: transport, Timeout: 10 * time.Second}}
 }
 
 // ask sends one request and reads its whole answer.
