@@ -90,7 +90,7 @@ func (s *stage) open(name string) (*site, error) {
 	if name != frontSite {
 		return made, nil
 	}
-	args := []string{"front", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--cookie=psid", "--compress=false"} // as the balancer beside it
+	args := []string{"front", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--session-cookie=psid", "--compress=false"} // as the balancer beside it
 	for _, b := range made.backends() {
 		args = append(args, "--backends="+b.Route+"="+b.Address)
 	}

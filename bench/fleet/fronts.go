@@ -107,7 +107,7 @@ func startFront(s *site) (f front, err error) {
 	if s.plane != nil {
 		args = append(args, "--control-plane="+s.plane.says["listening on"])
 	} else {
-		args = append(args, "--cookie=psid")
+		args = append(args, "--session-cookie=psid")
 		for _, m := range s.members {
 			args = append(args, "--backends="+m.route+"="+m.address)
 		}

@@ -26,13 +26,16 @@ func newConfigCommand(e env) *cobra.Command {
 
 func newConfigCheckCommand(e env) *cobra.Command {
 	return takesConfig(&cobra.Command{
-		Use:   "check [control-plane] [flags]",
+		Use:   "check [control-plane|front] [flags]",
 		Short: "Report every mistake in the settings, and start nothing",
 		Example: "  pillion config check --config /etc/pillion.yaml\n  PILLION_CONFIG=/etc/pillion.yaml pillion config check --sticky=false\n" +
 			"  pillion config check control-plane --config /etc/pillion/control-plane.yaml",
 		RunE: func(_ *cobra.Command, args []string) error {
-			if of, rest := kindOf(args); of != "" {
+			switch of, rest := kindOf(args); of {
+			case "control-plane":
 				return checkControlPlane(rest, e)
+			case "front":
+				return checkFront(rest, e)
 			}
 			c, err := config.Load(args, e.environ)
 			if err != nil {
@@ -53,7 +56,7 @@ func newConfigCheckCommand(e env) *cobra.Command {
 
 // kindOf takes the word that says whose settings are meant, "" for a sidecar's.
 func kindOf(args []string) (kind string, rest []string) {
-	if len(args) > 0 && args[0] == "control-plane" {
+	if len(args) > 0 && (args[0] == "control-plane" || args[0] == "front") {
 		return args[0], args[1:]
 	}
 	return "", args
@@ -73,16 +76,33 @@ func checkControlPlane(args []string, e env) error {
 	return nil
 }
 
+// checkFront checks the settings of a front.
+func checkFront(args []string, e env) error {
+	c, err := config.LoadFront(args, e.environ)
+	if err != nil {
+		return err
+	}
+	fed := fmt.Sprintf("%d sidecars", len(c.Backends))
+	if n := len(c.ControlPlane); n > 0 {
+		fed = fmt.Sprintf("%d control planes", n)
+	}
+	fmt.Fprintf(e.stdout, "settings are right: a front with %s, hash %s\n", fed, c.Hash())
+	return nil
+}
+
 func newConfigPrintCommand(e env) *cobra.Command {
 	return takesConfig(&cobra.Command{
-		Use:     "print [control-plane] [flags]",
+		Use:     "print [control-plane|front] [flags]",
 		Short:   "Print the settings in force as a file, with the source of each",
 		Example: "  pillion config print --config /etc/pillion.yaml",
 		RunE: func(_ *cobra.Command, args []string) error {
 			load := config.Load
 			of, rest := kindOf(args)
-			if of != "" {
+			switch of {
+			case "control-plane":
 				load = config.LoadControlPlane
+			case "front":
+				load = config.LoadFront
 			}
 			c, err := load(rest, e.environ)
 			if err != nil {

@@ -152,7 +152,7 @@ func TestDrainAndUndrainControlPlane(t *testing.T) {
 // A front that drains answers its health path with 503 and serves all the same.
 func TestDrainAndUndrainFront(t *testing.T) {
 	s := startFleetSite(t)
-	f := startCommand(t, "front", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cookie", "psid", "--drain-linger", "0s", "--backends", "a1="+s.sidecars["a1"].address)
+	f := startCommand(t, "front", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--session-cookie", "psid", "--drain-linger", "0s", "--backends", "a1="+s.sidecars["a1"].address)
 	eventually(t, "it serves", func() bool { return statusOf(f.address) == 200 })
 	if code, out, errs := pillion(t, "drain", "--admin", f.admin, "--wait"); code != 0 || statusOf(f.address) != 503 {
 		t.Errorf("drain: %d, %s%s", code, out, errs)

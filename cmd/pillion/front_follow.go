@@ -3,21 +3,21 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"time"
 
+	"github.com/pillion-proxy/pillion/internal/config"
+	"github.com/pillion-proxy/pillion/internal/metrics"
 	"github.com/pillion-proxy/pillion/sidecar"
 	"github.com/pillion-proxy/pillion/xds"
 )
 
 // apply puts in force what a control plane says, as xds.FollowerOptions want it.
 func (p *frontProcess) apply(c xds.FrontConfig) error {
-	if p.settings.listen != "" && len(c.Listeners) > 1 {
-		return fmt.Errorf("--listen takes the place of one listener, and the services file has %d", len(c.Listeners))
+	if p.watcher.Current().Listen != "" && len(c.Listeners) > 1 {
+		return fmt.Errorf("listen takes the place of one listener, and the services file has %d", len(c.Listeners))
 	}
 	p.ways.set(c.Apps)
 	p.front.SetSite(siteOf(c))
@@ -25,8 +25,8 @@ func (p *frontProcess) apply(c xds.FrontConfig) error {
 	var wanted []portSpec
 	for _, l := range c.Listeners {
 		spec := portSpec{l.Name, l.Address, l.Certificate != nil, l.Idle, l.HeaderTimeout, l.AccessLog}
-		if p.settings.listen != "" {
-			spec.address = p.settings.listen
+		if at := p.watcher.Current().Listen; at != "" {
+			spec.address = at
 		}
 		wanted, certificates[l.Name] = append(wanted, spec), l.Certificate
 	}
@@ -93,30 +93,19 @@ func (w *ways) dial(ctx context.Context, network, address string) (net.Conn, err
 	return secure, nil
 }
 
-// tls is how control planes are reached, nil for plain TCP.
-func (s *frontSettings) planeTLS() (*tls.Config, error) {
-	if s.planeCA == "" && s.planeCert == "" && s.planeKey == "" {
-		return nil, nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.planeCA != "" {
-		text, err := os.ReadFile(s.planeCA)
-		if err != nil {
-			return nil, fmt.Errorf("--control-plane-tls-ca: %w", err)
-		}
-		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--control-plane-tls-ca: %s holds no PEM certificate", s.planeCA)
+// follow makes the follower of these settings.
+func (p *frontProcess) follow(c *config.Config) (err error) {
+	o := xds.FollowerOptions{Targets: c.ControlPlane, ID: c.ID, Apply: p.apply, Metrics: metrics.NewFollower(p.registry), Log: p.log}
+	if c.ControlPlaneTLS.Given() {
+		if o.TLS, err = c.ControlPlaneTLS.Client(); err != nil {
+			return err
 		}
 	}
-	if (s.planeCert == "") != (s.planeKey == "") {
-		return nil, errors.New("--control-plane-tls-cert and --control-plane-tls-key come together")
-	}
-	if s.planeCert != "" {
-		pair, err := tls.LoadX509KeyPair(s.planeCert, s.planeKey)
-		if err != nil {
-			return nil, fmt.Errorf("--control-plane-tls-cert: %w", err)
+	if o.ID == "" {
+		if o.ID, err = os.Hostname(); err != nil {
+			return err
 		}
-		c.Certificates = []tls.Certificate{pair}
 	}
-	return c, nil
+	p.follower, err = xds.NewFollower(o)
+	return err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/pillion-proxy/pillion/internal/admin"
+	"github.com/pillion-proxy/pillion/internal/config"
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/metrics"
 	"github.com/pillion-proxy/pillion/sidecar"
@@ -35,9 +35,10 @@ var frontLimits = head.Limits{
 
 // frontProcess is one running front: its parts, and what the admin listener asks about it.
 type frontProcess struct {
-	settings frontSettings
+	watcher  *config.Watcher
 	started  time.Time
 	log      *slog.Logger
+	level    slog.LevelVar
 	registry *prometheus.Registry
 	front    *sidecar.Front
 	ways     ways
@@ -54,32 +55,29 @@ type ways struct {
 	by atomic.Pointer[map[string]way]
 }
 
-func newFrontProcess(s frontSettings, e env) (*frontProcess, error) {
-	p := &frontProcess{
-		settings: s, started: time.Now(), log: slog.New(slog.NewJSONHandler(e.stderr, nil)), registry: prometheus.NewRegistry(),
-		adminServer: &http.Server{ReadHeaderTimeout: 10 * time.Second},
-	}
+func newFrontProcess(c *config.Config, args []string, handler func(*sidecar.Front) head.Handler, e env) (*frontProcess, error) {
+	p := &frontProcess{started: time.Now(), registry: prometheus.NewRegistry(), adminServer: &http.Server{ReadHeaderTimeout: 10 * time.Second}}
+	p.level.Set(c.Log.Level)
+	p.log = slog.New(slog.NewJSONHandler(e.stderr, &slog.HandlerOptions{Level: &p.level}))
+	p.watcher = config.NewWatcher(c, args, e.environ, p.reload, func(err error) {
+		p.log.Error("the new configuration is wrong; the old one stays", "error", err)
+	})
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m := metrics.NewFront(p.registry)
 	p.front = sidecar.NewFront(sidecar.FrontOptions{Probe: healthProber(p.ways.dial), IntN: rand.IntN, Metrics: m, Log: p.log})
 	p.ports = &ports{
 		options: head.EngineOptions{
-			Handler: s.handler(p.front), HealthPath: s.healthPath, Health: p.front.Ready, Limits: frontLimits, UpstreamTimeout: s.timeout,
-			TrustedProxies: s.networks, Dial: p.ways.dial, OwnAnswer: func(token string) { m.OwnAnswers.WithLabelValues(token).Inc() }, Log: p.log,
+			Handler: handler(p.front), HealthPath: c.HealthPath, Health: p.front.Ready, Limits: frontLimits, UpstreamTimeout: c.UpstreamTimeout,
+			TrustedProxies: c.TrustedProxies, Dial: p.ways.dial, OwnAnswer: func(token string) { m.OwnAnswers.WithLabelValues(token).Inc() }, Log: p.log,
 		},
 		failed: make(chan error, 2), open: map[string]*port{}, log: p.log,
 		opened: func(o *port) { fmt.Fprintf(e.stdout, "listening on %s\n", o.listener.Addr()) },
 	}
 	p.departure = &departure{apply: p.leave, waiting: p.waits}
-	if len(s.planes) == 0 {
+	if len(c.ControlPlane) == 0 {
 		return p, nil
 	}
-	secure, err := s.planeTLS()
-	if err != nil {
-		return nil, err
-	}
-	p.follower, err = xds.NewFollower(xds.FollowerOptions{Targets: s.planes, TLS: secure, ID: s.id, Apply: p.apply, Metrics: metrics.NewFollower(p.registry), Log: p.log})
-	return p, err
+	return p, p.follow(c)
 }
 
 func (p *frontProcess) leave(leave bool) {
@@ -95,35 +93,30 @@ func (p *frontProcess) waits() []string {
 	return nil
 }
 
-// open takes the addresses that are known at start.
-func (p *frontProcess) open(out io.Writer) error {
+// open takes the addresses that are known at start. What it cannot open then is an error: somebody is there to read why.
+func (p *frontProcess) open(out io.Writer) (err error) {
+	c := p.watcher.Current()
 	if p.follower == nil {
-		p.front.SetSite(p.settings.site())
-		if err := p.openStatic(); err != nil {
+		if err := p.serveStatic(c); err != nil {
 			return err
 		}
 	}
-	if p.settings.admin == "" {
+	if c.Admin == "" {
 		return nil
 	}
-	var err error
-	if p.admin, err = listen("admin", p.settings.admin); err != nil {
-		return err
-	}
-	p.adminServer.Handler = admin.New(admin.Options{Listener: p.admin.Addr(), Readiness: p, Status: p, Leaver: p.departure, Metrics: p.registry})
-	go serveOn(p.ports.failed, "admin", p.adminServer.Serve, p.admin)
-	fmt.Fprintf(out, "admin on %s\n", p.admin.Addr())
-	return nil
-}
-
-// openStatic serves where --listen says. What it cannot open it does not try again: somebody is there to read why.
-func (p *frontProcess) openStatic() error {
-	s := p.settings
-	pair, err := s.certificate()
+	token, err := c.AdminToken()
 	if err != nil {
 		return err
 	}
-	return p.ports.set([]portSpec{{name: "visitors", address: s.listen, secure: pair != nil}}, map[string]*tls.Certificate{"visitors": pair})
+	if p.admin, err = listen("admin", c.Admin); err != nil {
+		return err
+	}
+	p.adminServer.Handler = admin.New(admin.Options{
+		Listener: p.admin.Addr(), Hosts: c.AdminHosts, Token: token, Readiness: p, Status: p, Leaver: p.departure, Metrics: p.registry,
+	})
+	go serveOn(p.ports.failed, "admin", p.adminServer.Serve, p.admin)
+	fmt.Fprintf(out, "admin on %s\n", p.admin.Addr())
+	return nil
 }
 
 // start runs what goes on beside the requests until ctx ends.
@@ -131,9 +124,9 @@ func (p *frontProcess) start(ctx context.Context) *sync.WaitGroup {
 	var background sync.WaitGroup
 	background.Go(func() { p.front.Run(ctx) })
 	background.Go(func() { p.ports.run(ctx) })
-	if p.follower == nil {
-		background.Go(func() { onHangup(ctx, p.reload) })
-	} else {
+	background.Go(func() { p.watcher.Run(ctx) })
+	background.Go(func() { onHangup(ctx, p.watcher.Reload) })
+	if p.follower != nil {
 		background.Go(func() { p.follower.Run(ctx) })
 	}
 	return &background
@@ -153,16 +146,18 @@ func (p *frontProcess) close() {
 	}
 }
 
-// reload reads the certificate again; a bad one changes nothing.
-func (p *frontProcess) reload() {
-	if p.settings.tlsCert == "" {
-		return
+// reload takes what a running front can.
+func (p *frontProcess) reload(change config.Change) {
+	if len(change.Restart) > 0 {
+		p.log.Warn("settings changed that need a restart", "keys", change.Restart)
 	}
-	if err := p.openStatic(); err != nil {
-		p.log.Error("the new certificate is wrong; the old one stays", "error", err)
-		return
+	p.level.Set(change.New.Log.Level)
+	if p.follower == nil {
+		if err := p.serveStatic(change.New); err != nil {
+			p.log.Error("the port is not served as it was", "error", err)
+		}
 	}
-	p.log.Info("certificate reloaded")
+	p.log.Info("configuration reloaded", "keys", change.Applied)
 }
 
 // healthProber asks for the health path on a connection of its own each time: that it is accepted is half of the answer.

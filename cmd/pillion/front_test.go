@@ -26,6 +26,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/pillion-proxy/pillion/internal/config"
 	"github.com/pillion-proxy/pillion/internal/demo"
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/memcachedtest"
@@ -274,9 +275,26 @@ func visit(t *testing.T, client *http.Client, url string) string {
 func TestFrontCertificate(t *testing.T) {
 	s := &site{trust: x509.NewCertPool()}
 	s.certify(t)
-	p, err := newFrontProcess(frontSettings{
-		handler: func(f *sidecar.Front) head.Handler { return f }, listen: "127.0.0.1:0", tlsCert: s.cert, tlsKey: s.key,
-	}, env{stdout: io.Discard, stderr: io.Discard})
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "tls.pem"), filepath.Join(dir, "tls.key")
+	install := func(from *site) {
+		for to, file := range map[string]string{cert: from.cert, key: from.key} {
+			text, err := os.ReadFile(file)
+			if err == nil {
+				err = os.WriteFile(to, text, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	install(s)
+	args := []string{"--listen=127.0.0.1:0", "--admin=off", "--tls-cert=" + cert, "--tls-key=" + key, "--backends=a1=127.0.0.1:1"}
+	c, err := config.LoadFront(args, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newFrontProcess(c, args, func(f *sidecar.Front) head.Handler { return f }, env{stdout: io.Discard, stderr: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,17 +311,15 @@ func TestFrontCertificate(t *testing.T) {
 		return conn.ConnectionState().PeerCertificates[0].Raw
 	}
 	first := shown()
-	for file, text := range map[string]string{s.cert: "no certificate", s.key: "no key"} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.WriteFile(cert, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if p.reload(); !bytes.Equal(shown(), first) {
+	if p.watcher.Reload(); !bytes.Equal(shown(), first) {
 		t.Error("the certificate changed")
 	}
 	s.certify(t)
-	p.settings.tlsCert, p.settings.tlsKey = s.cert, s.key
-	if p.reload(); bytes.Equal(shown(), first) {
+	install(s)
+	if p.watcher.Reload(); bytes.Equal(shown(), first) {
 		t.Error("the certificate did not change")
 	}
 }

@@ -66,6 +66,20 @@ func listen(at func(*Config) *string) binding {
 	}))
 }
 
+// listenOrOff is listen where nothing need be listened on: off is "".
+func listenOrOff(at func(*Config) *string) binding {
+	return bind("address", one, at, single(func(text string) (string, error) {
+		if text == "off" {
+			return "", nil
+		}
+		_, port, err := net.SplitHostPort(text)
+		if err != nil || !isPort(port, 0) {
+			return "", fmt.Errorf("%q is neither off nor an address to listen on: HOST:PORT or :PORT", text)
+		}
+		return text, nil
+	}))
+}
+
 // loopbackOnly reads an address that only this machine reaches.
 func loopbackOnly(at func(*Config) *string) binding {
 	return bind("address", one, at, single(func(text string) (string, error) {

@@ -25,7 +25,7 @@ import (
 	"time"
 )
 
-// Config is what one sidecar, or one control plane, was told. Each field is described by its row in keys.go.
+// Config is what one sidecar, control plane or front was told. Each field is described by its row in keys.go.
 type Config struct {
 	App             string
 	Space           string
@@ -71,6 +71,11 @@ type Config struct {
 	Services string        // file, "" for none
 	HoldOff  time.Duration // from the start until the first publication
 	Insecure bool          // plain xDS on an address that other machines reach
+
+	// A front has these, and of the others what it shares with a sidecar.
+	ID       string // at its control planes, "" for the name of the machine
+	Backends []Peer // with a static list
+	Compress bool
 
 	table    *table
 	settings map[string]setting // each key as it was written, for print, the hash and reloads

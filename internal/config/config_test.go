@@ -33,7 +33,7 @@ func mustLoad(t *testing.T, more ...string) *Config {
 }
 
 func TestTableIsComplete(t *testing.T) {
-	for _, table := range []*table{sidecarTable, planeTable} {
+	for _, table := range []*table{sidecarTable, planeTable, frontTable} {
 		testTable(t, table)
 	}
 }

@@ -20,6 +20,9 @@ func Flags() *pflag.FlagSet { return sidecarTable.flags() }
 // ControlPlaneFlags returns the flags that LoadControlPlane takes.
 func ControlPlaneFlags() *pflag.FlagSet { return planeTable.flags() }
 
+// FrontFlags returns the flags that LoadFront takes.
+func FrontFlags() *pflag.FlagSet { return frontTable.flags() }
+
 func (t *table) flags() *pflag.FlagSet {
 	fs := pflag.NewFlagSet("pillion", pflag.ContinueOnError)
 	fs.SortFlags = false

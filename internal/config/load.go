@@ -22,6 +22,12 @@ func LoadControlPlane(args, environ []string) (*Config, error) {
 	return c, err
 }
 
+// LoadFront is Load for a front, which has settings of its own.
+func LoadFront(args, environ []string) (*Config, error) {
+	c, _, err := load(frontTable, args, environ)
+	return c, err
+}
+
 // Admin returns the admin address and its token, "" for none, for a command that only asks a running sidecar. Mistakes in other
 // settings are the sidecar's to report.
 func Admin(args, environ []string) (address, token string, err error) {
@@ -92,12 +98,14 @@ func (l *loader) mistake(name, text string) {
 // unknown is a name that no key has.
 func (l *loader) unknown(name, source, prefix, meant string) {
 	text := "is unknown"
-	if prefix == "" && l.table != sidecarTable && sidecarTable.has(name) {
+	switch {
+	case prefix != "":
+	case l.table != sidecarTable && sidecarTable.has(name):
 		text = "is a setting of sidecars"
-	}
-	if prefix == "" && l.table == sidecarTable && planeTable.has(name) {
-		text = "is a setting of the control plane: 'pillion config check control-plane' checks its file"
-		meant = ""
+	case l.table != planeTable && planeTable.has(name):
+		text, meant = "is a setting of the control plane: 'pillion config check control-plane' checks its file", ""
+	case l.table != frontTable && frontTable.has(name):
+		text, meant = "is a setting of fronts: 'pillion config check front' checks their file", ""
 	}
 	if meant != "" {
 		text += "; did you mean " + prefix + meant + "?"

@@ -42,25 +42,35 @@ const planePreface = `
 ` + "`pillion config check control-plane`" + ` and ` + "`pillion config print control-plane`" + ` are for its file.
 `
 
+const frontPreface = `
+# A front's
+
+` + "`pillion front`" + ` has these keys alone. ` + "`pillion config check front`" + ` and ` + "`pillion config print front`" + ` are for its file.
+`
+
 // Reference returns docs/configuration.md.
 func Reference() string {
 	var b strings.Builder
 	b.WriteString(preface)
-	sections := append(sidecarTable.sections[:len(sidecarTable.sections):len(sidecarTable.sections)], planeTable.sections...)
-	for i, s := range sections {
-		if i == len(sidecarTable.sections) {
-			b.WriteString(planePreface)
-		}
-		fmt.Fprintf(&b, "\n## %s\n\n| key | takes | default | |\n|---|---|---|---|\n", s.title)
+	sidecarTable.describe(&b)
+	b.WriteString(planePreface)
+	planeTable.describe(&b)
+	b.WriteString(frontPreface)
+	frontTable.describe(&b)
+	return b.String()
+}
+
+func (t *table) describe(b *strings.Builder) {
+	for _, s := range t.sections {
+		fmt.Fprintf(b, "\n## %s\n\n| key | takes | default | |\n|---|---|---|---|\n", s.title)
 		for _, k := range s.keys {
 			mark := ""
 			if k.reload {
 				mark = " ⟳"
 			}
-			fmt.Fprintf(&b, "| `%s`%s | %s | %s | %s |\n", k.name, mark, k.unit, code(k.def), description(k))
+			fmt.Fprintf(b, "| `%s`%s | %s | %s | %s |\n", k.name, mark, k.unit, code(k.def), description(k))
 		}
 	}
-	return b.String()
 }
 
 func description(k key) string {

@@ -38,7 +38,7 @@ func (f *fleet) front(free, plane string) (frontPlan, error) {
 	if f.envoy != "" {
 		return f.envoyFront(listen, free, plane)
 	}
-	command := []string{"demo-front", "--control-plane=" + plane, "--id=front", "--admin=", "--drain-linger=0s"}
+	command := []string{"demo-front", "--control-plane=" + plane, "--id=front", "--admin=off", "--drain-linger=0s"}
 	return frontPlan{part: f.part(&part{kind: "front", name: "front", listen: listen, command: command})}, nil
 }
 
