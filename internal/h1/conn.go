@@ -48,31 +48,49 @@ type conn struct {
 	until     atomic.Int64             // when the time of the exchange is over, 0 for never
 	tunnel    atomic.Pointer[tunnelled]
 
+	parks  bool // another goroutine goes on
 	handed bool // to the engine of HTTP/2
 	linger bool // some of what the client sends may be on its way
 	reset  bool // nothing but a reset tells the client that its answer is not whole
 }
 
-// serve is the connection's goroutine.
-func (c *conn) serve() {
+// serve is the connection's goroutine. One that waits for long is taken over by another one, whose stack is small: one that has grown to
+// serve a request never gets that small again, and would be most of what an idle connection costs.
+func (c *conn) serve(waits bool) {
 	defer c.end()
-	c.to(fresh)
-	if !c.open() {
-		return
+	if waits {
+		if !c.resume() {
+			return
+		}
+	} else {
+		c.to(fresh)
+		if !c.open() {
+			return
+		}
 	}
-	for first := true; c.readHead(first) && c.exchange(); first = false {
+	for first := !waits; c.readHead(first) && c.exchange(); first = false {
 	}
 }
 
-// end closes the connection. A panic ends it alone.
+// end closes the connection, unless it is given to another engine or goroutine. A panic ends it alone.
 func (c *conn) end() {
 	if panicked := recover(); panicked != nil {
 		c.engine.options.Log.Error("panic in a connection", "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
 	}
-	if c.handed {
-		c.engine.forget(c)
+	if c.parks {
+		c.parks = false
+		go c.serve(true)
 		return
 	}
+	defer c.engine.running.Done()
+	if !c.handed {
+		c.close()
+		c.engine.left()
+	}
+	c.engine.forget(c)
+}
+
+func (c *conn) close() {
 	if c.linger && !c.reset {
 		c.drainInput()
 	}
@@ -81,8 +99,6 @@ func (c *conn) end() {
 	}
 	_ = c.nc.Close()
 	c.giveBack()
-	c.engine.forget(c)
-	c.engine.left()
 }
 
 // drainInput ends our direction and waits for the client to end its own.
@@ -128,6 +144,7 @@ func (c *conn) giveBack() {
 	x.in.r, x.in.w = x.in.kept, x.in.kept
 	clear(x.asked.Fields[:cap(x.asked.Fields)])
 	clear(x.said.Fields[:cap(x.said.Fields)])
+	x.shown = head.Head{}
 	x.asked.Head, x.said.Head = head.Head{Fields: x.asked.Fields[:0]}, head.Head{Fields: x.said.Fields[:0]}
 	x.Exchange = head.Exchange{Close: x.Close}
 	x.c, x.whole, x.upload = nil, nil, nil
@@ -197,10 +214,8 @@ func (c *conn) readMore() bool {
 		case c.found(ending):
 			return c.lastChance()
 		}
-		c.marks = 0
-		if !c.park() {
-			return false
-		}
+		c.park()
+		return false
 	}
 }
 
@@ -214,22 +229,25 @@ func (c *conn) lastChance() bool {
 	return err == nil
 }
 
-// park gives the buffers back and waits for the next byte without. It is false when the connection ends.
-func (c *conn) park() bool {
+// park gives the buffers back and lets another goroutine wait for the next request.
+func (c *conn) park() {
 	_ = c.nc.SetReadDeadline(zeroTime)
 	c.giveBack()
 	c.to(parked)
+	c.parks = true
+}
+
+// resume waits for the next request. It is false when the connection ends.
+func (c *conn) resume() bool {
+	c.marks = 0
 	first, ok := c.awaitByte()
 	c.to(reading)
 	c.engine.wake()
-	c.take()
-	c.x.in.add(first)
+	c.take().in.add(first)
 	if c.found(ending) {
 		return c.lastChance()
 	}
-	ok = ok && !c.found(expired)
-	c.expectHead()
-	return ok
+	return ok && !c.found(expired)
 }
 
 // awaitByte waits until there is something to read. A socket can be asked without reading from it, anything else gives a byte.

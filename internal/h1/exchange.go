@@ -31,6 +31,7 @@ type exchange struct {
 	said      headParser // what the app answers
 	in        buffer     // of the client
 	from      buffer     // of the app
+	shown     head.Head  // the head of a response as the Handler sees it
 	out       []byte     // to the client
 	sent      []byte     // to the app
 	body      body       // of the request

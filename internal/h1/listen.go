@@ -73,10 +73,7 @@ func (e *Engine) begin(raw net.Conn) {
 	e.running.Add(1)
 	e.mu.Unlock()
 	e.wake()
-	go func() {
-		defer e.running.Done()
-		c.serve()
-	}()
+	go c.serve(false)
 }
 
 func (c *conn) setRemote(a netip.AddrPort) {

@@ -28,8 +28,9 @@ func (x *exchange) respond() error {
 		}
 		p.Fields.EndHop()
 	}
-	h := head.Head{Status: p.Status, Fields: p.Fields}
-	err := e.options.Handler.Response(&x.Exchange, &h)
+	h := &x.shown
+	*h = head.Head{Status: p.Status, Fields: p.Fields}
+	err := e.options.Handler.Response(&x.Exchange, h)
 	switch {
 	case errors.Is(err, head.ErrNotExecuted) && e.rerouter != nil && x.isWhole():
 		return err
@@ -38,10 +39,10 @@ func (x *exchange) respond() error {
 	}
 	var recode head.Recoder
 	if e.encoder != nil {
-		recode = e.encoder.Encode(&x.Exchange, &h)
+		recode = e.encoder.Encode(&x.Exchange, h)
 	}
 	p.Fields = h.Fields
-	return x.deliver(&h, recode, announced)
+	return x.deliver(h, recode, announced)
 }
 
 // frameAnswer tells how the body comes from the app, and whether the app's connection is good for another request after it.
