@@ -31,14 +31,17 @@ var (
 // conn is a client's connection, with a goroutine of its own. While it waits for a request it has little else.
 type conn struct {
 	engine   *Engine
-	raw      net.Conn // as it was accepted
-	nc       net.Conn // as it is read and written, which may be TLS over raw
+	raw      net.Conn        // as it was accepted
+	socket   syscall.RawConn // of raw; nil where there is none
+	nc       net.Conn        // as it is read and written, which may be TLS over raw
 	tls      *tls.ConnectionState
 	remote   netip.AddrPort
 	remoteIP string
 	index    int // in Engine.conns
 
-	x         *exchange // nil while the connection is parked
+	x         *exchange             // nil while nothing of a request is there
+	take      func(fd uintptr) bool // readSocket, made once
+	readErr   error                 // of that
 	step      step
 	bodyStep  step  // of an upload
 	marks     phase // found since the exchange began
@@ -58,17 +61,16 @@ type conn struct {
 // serve a request never gets that small again, and would be most of what an idle connection costs.
 func (c *conn) serve(waits bool) {
 	defer c.end()
-	if waits {
-		if !c.resume() {
-			return
-		}
-	} else {
+	from := parked
+	if !waits {
+		from = fresh
 		c.to(fresh)
 		if !c.open() {
 			return
 		}
 	}
-	for first := !waits; c.readHead(first) && c.exchange(); first = false {
+	for c.readHead(from) && c.exchange() {
+		from = idle
 	}
 }
 
@@ -124,144 +126,6 @@ func (c *conn) look()      { c.marks |= c.step.stay(&c.engine.sweeper) }
 
 func (c *conn) found(m phase) bool { return c.marks&m != 0 }
 
-// take makes sure that the connection has buffers.
-func (c *conn) take() *exchange {
-	if c.x == nil {
-		c.x = c.engine.exchanges.Get().(*exchange)
-		c.x.c = c
-	}
-	return c.x
-}
-
-// giveBack gives them to others. Nothing unread may be in them, or it is lost.
-func (c *conn) giveBack() {
-	x := c.x
-	if x == nil {
-		return
-	}
-	c.x = nil
-	x.in.settle()
-	x.in.r, x.in.w = x.in.kept, x.in.kept
-	clear(x.asked.Fields[:cap(x.asked.Fields)])
-	clear(x.said.Fields[:cap(x.said.Fields)])
-	x.shown = head.Head{}
-	x.asked.Head, x.said.Head = head.Head{Fields: x.asked.Fields[:0]}, head.Head{Fields: x.said.Fields[:0]}
-	x.Exchange = head.Exchange{Close: x.Close}
-	x.c, x.whole, x.upload = nil, nil, nil
-	c.engine.exchanges.Put(x)
-}
-
-// readHead waits for a request and reads its head. It is false when the connection ends instead.
-func (c *conn) readHead(first bool) bool {
-	x := c.take()
-	x.in.settle()
-	c.expectHead()
-	if x.in.len() > 0 {
-		c.to(reading)
-	} else if !first {
-		c.to(idle)
-	}
-	for {
-		if c.x.in.len() > 0 {
-			done, refused := c.x.asked.parse(&c.x.in)
-			switch {
-			case refused == preface && first && c.tls == nil:
-				return c.handOver()
-			case refused != nil:
-				return c.refuse(refused)
-			case done:
-				c.to(handling)
-				return true
-			}
-		}
-		if !c.readMore() {
-			return false
-		}
-	}
-}
-
-// expectHead makes the parser ready for a request.
-func (c *conn) expectHead() {
-	p, limits := &c.x.asked, c.engine.limits.Load()
-	p.maxLines, p.maxBytes = limits.HeaderCount, limits.HeaderBytes
-	p.reset(p.Fields)
-	c.marks = 0
-}
-
-// readMore reads more of a head, or its first bytes however long that takes.
-func (c *conn) readMore() bool {
-	begun := c.x.in.len() > 0 || c.x.asked.started
-	for {
-		err := c.x.in.fill(c.nc)
-		if begun {
-			c.look()
-		} else {
-			c.to(reading)
-		}
-		if c.marks&(parking|expired|ending) == 0 {
-			return err == nil
-		}
-		switch {
-		case err == nil:
-			_ = c.nc.SetReadDeadline(zeroTime)
-			c.marks = 0
-			return true
-		case !isTimeout(err):
-			return false
-		case c.found(expired):
-			_ = c.nc.SetReadDeadline(zeroTime)
-			return begun && c.refuse(slowHead)
-		case c.found(ending):
-			return c.lastChance()
-		}
-		c.park()
-		return false
-	}
-}
-
-// lastChance looks once more for a request on an idle connection that a shutdown ends.
-func (c *conn) lastChance() bool {
-	c.marks = 0
-	_ = c.nc.SetReadDeadline(time.Now().Add(lastLook))
-	err := c.x.in.fill(c.nc)
-	_ = c.nc.SetReadDeadline(zeroTime)
-	c.linger = true
-	return err == nil
-}
-
-// park gives the buffers back and lets another goroutine wait for the next request.
-func (c *conn) park() {
-	_ = c.nc.SetReadDeadline(zeroTime)
-	c.giveBack()
-	c.to(parked)
-	c.parks = true
-}
-
-// resume waits for the next request. It is false when the connection ends.
-func (c *conn) resume() bool {
-	c.marks = 0
-	first, ok := c.awaitByte()
-	c.to(reading)
-	c.engine.wake()
-	c.take().in.add(first)
-	if c.found(ending) {
-		return c.lastChance()
-	}
-	return ok && !c.found(expired)
-}
-
-// awaitByte waits until there is something to read. A socket can be asked without reading from it, anything else gives a byte.
-func (c *conn) awaitByte() (first []byte, ok bool) {
-	if s, is := c.raw.(syscall.Conn); is && canPeek {
-		if raw, err := s.SyscallConn(); err == nil {
-			return nil, raw.Read(func(fd uintptr) bool { return !isQuiet(fd) }) == nil
-		}
-	}
-	var one [1]byte
-	n, err := c.nc.Read(one[:])
-	return one[:n], err == nil
-}
-
 // refuse answers what is no request, or none that anybody may see, and ends the connection.
 func (c *conn) refuse(r *head.Reply) bool {
 	x := c.x
@@ -298,17 +162,13 @@ func (c *conn) exchange() bool {
 // hasLeft tells whether a client has ended its direction while the whole process stood still. It will hardly wait any more and would not
 // learn what becomes of its request, which may already be repeated elsewhere: nothing is begun or kept for it.
 func (c *conn) hasLeft() (left bool) {
-	if !c.engine.stoodStill() {
+	if !c.engine.stoodStill() || c.socket == nil || c.uploading.Load() {
 		return false
 	}
-	if s, is := c.raw.(syscall.Conn); is && canPeek && !c.uploading.Load() {
-		if raw, err := s.SyscallConn(); err == nil {
-			_ = raw.Read(func(fd uintptr) bool {
-				left = hasEnded(fd)
-				return true
-			})
-		}
-	}
+	_ = c.socket.Read(func(fd uintptr) bool {
+		left = hasEnded(fd)
+		return true
+	})
 	return left
 }
 

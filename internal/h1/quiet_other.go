@@ -2,9 +2,15 @@
 
 package h1
 
+import "errors"
+
 const canPeek = false
 
 // isQuiet cannot tell here, so such a connection serves only what may be repeated.
 func isQuiet(uintptr) bool { return false }
 
 func hasEnded(uintptr) bool { return false }
+
+func readSocket(uintptr, []byte) (n int, again bool, err error) {
+	return 0, false, errors.ErrUnsupported
+}

@@ -2,7 +2,10 @@
 
 package h1
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+)
 
 // canPeek tells that isQuiet can.
 const canPeek = true
@@ -19,4 +22,20 @@ func hasEnded(fd uintptr) bool {
 	var one [1]byte
 	n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	return n == 0 && err == nil
+}
+
+// readSocket reads what is there; again tells that nothing is.
+func readSocket(fd uintptr, p []byte) (n int, again bool, err error) {
+	for {
+		n, err = syscall.Read(int(fd), p)
+		switch err {
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			return 0, true, nil
+		case nil:
+			return n, false, nil
+		}
+		return 0, false, os.NewSyscallError("read", err)
+	}
 }

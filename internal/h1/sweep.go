@@ -10,8 +10,8 @@ const (
 	// slowestTick is how often the sweeper looks at least while there is anything to look at: a timeout is late by one at most.
 	slowestTick = 100 * time.Millisecond
 	fastestTick = 5 * time.Millisecond
-	// parkAfter is how long a connection that waits for its next request keeps its buffers.
-	parkAfter = time.Second
+	// parkAfter is how long a connection that waits for its next request keeps its goroutine, whose stack has grown.
+	parkAfter = 300 * time.Millisecond
 	// longestRest is how long the sweeper sleeps at most.
 	longestRest = 10 * time.Second
 	// pause is how late the sweeper may be before that means that the whole process stood still.

@@ -47,11 +47,7 @@ func (x *exchange) connect(to app, pooled bool) (*upstream, error) {
 	if err != nil {
 		return nil, &unreachableError{err}
 	}
-	up := &upstream{nc: nc, app: to}
-	if s, ok := nc.(syscall.Conn); ok {
-		up.raw, _ = s.SyscallConn()
-	}
-	return up, nil
+	return &upstream{nc: nc, raw: socketOf(nc), app: to}, nil
 }
 
 // trusts tells whether a connection from the pool is good enough for the request. What may be sent twice finds out by being sent, unless
