@@ -161,15 +161,16 @@ func (c *conn) exchange() bool {
 
 // hasLeft tells whether a client has ended its direction while the whole process stood still. It will hardly wait any more and would not
 // learn what becomes of its request, which may already be repeated elsewhere: nothing is begun or kept for it.
-func (c *conn) hasLeft() (left bool) {
-	if !c.engine.stoodStill() || c.socket == nil || c.uploading.Load() {
-		return false
-	}
+func (c *conn) hasLeft() bool {
+	return c.engine.stoodStill() && c.socket != nil && !c.uploading.Load() && c.hasEnded()
+}
+
+func (c *conn) hasEnded() (ended bool) {
 	_ = c.socket.Read(func(fd uintptr) bool {
-		left = hasEnded(fd)
+		ended = hasEnded(fd)
 		return true
 	})
-	return left
+	return ended
 }
 
 // own answers what is the engine's own business.
