@@ -74,7 +74,8 @@ func (f fleetOf) clusterResource() (*cluster.Cluster, error) {
 
 // endpoints is the app's assignment. A draining sidecar stays in it, as DRAINING: it gets no visitor, not even its own, and its requests end.
 func (f fleetOf) endpoints(name string) *endpoint.ClusterLoadAssignment {
-	locality := &endpoint.LocalityLbEndpoints{}
+	// Envoy needs neither locality nor weight here; clients of gRPC pass over what has none.
+	locality := &endpoint.LocalityLbEndpoints{Locality: &core.Locality{}, LoadBalancingWeight: wrapperspb.UInt32(1)}
 	for _, s := range f.sidecars {
 		at := netip.MustParseAddrPort(s.Address) // the registry takes no other
 		health := core.HealthStatus_HEALTHY

@@ -130,10 +130,14 @@ var clusterShape = shape{
 
 var endpointsShape = shape{
 	"cluster_name": read{},
-	"endpoints": shape{"lb_endpoints": shape{
-		"health_status": oneOf{"HEALTHY", "DRAINING"},
-		"endpoint":      must{shape{"address": must{addressShape}}},
-	}},
+	"endpoints": shape{
+		"locality":              shape{},
+		"load_balancing_weight": moot("one locality has all the weight"),
+		"lb_endpoints": shape{
+			"health_status": oneOf{"HEALTHY", "DRAINING"},
+			"endpoint":      must{shape{"address": must{addressShape}}},
+		},
+	},
 }
 
 var secretShape = shape{

@@ -67,15 +67,27 @@ func wake(c chan struct{}) {
 }
 
 // pace lets two publications go at once, and of more at most two in each window: a fleet that starts, or a hundred sidecars that change within
-// a moment, cost a front a few pushes, and a change that comes alone costs no wait.
-type pace struct{ last [2]time.Time }
+// a moment, cost a front a few pushes, and a change that comes alone costs no wait. Where a publication takes long, none follows before as
+// much time has passed again.
+type pace struct {
+	begun [2]time.Time // the last two
+	after time.Time
+}
 
 const paceWindow = 40 * time.Millisecond
 
 // wait is how long the next publication has to.
-func (p *pace) wait(now time.Time) time.Duration { return max(0, p.last[0].Add(paceWindow).Sub(now)) }
+func (p *pace) wait(now time.Time) time.Duration {
+	return max(0, p.begun[0].Add(paceWindow).Sub(now), p.after.Sub(now))
+}
 
-func (p *pace) note(now time.Time) { p.last = [2]time.Time{p.last[1], now} }
+// note is told of each publication, when it ends.
+func (p *pace) note(begun, ended time.Time) {
+	p.begun = [2]time.Time{p.begun[1], begun}
+	if took := ended.Sub(begun); took > paceWindow/4 {
+		p.after = ended.Add(took)
+	}
+}
 
 // run publishes after the hold-off, until ctx ends.
 func (p *publisher) run(ctx context.Context, holdOff time.Duration) {
@@ -110,7 +122,8 @@ const never = time.Hour
 // publish returns after what time it must be called even if nothing happens.
 func (p *publisher) publish(now time.Time) (again time.Duration) {
 	p.pending.Store(false) // what changes from here on is in the next one
-	p.pace.note(now)
+	begun := time.Now()
+	defer func() { p.pace.note(begun, time.Now()) }()
 	members, next := p.registry.view(now)
 	if again = never; !next.IsZero() {
 		again = next.Sub(now)

@@ -25,9 +25,10 @@ type member struct {
 type registry struct {
 	mu      sync.Mutex
 	members map[string]member // by stream
+	lost    map[string]bool   // streams of members that are lost
 }
 
-func newRegistry() *registry { return &registry{members: map[string]member{}} }
+func newRegistry() *registry { return &registry{members: map[string]member{}, lost: map[string]bool{}} }
 
 // announce takes what a stream says of its sidecar, unless admit refuses it. It tells whether that is news.
 func (r *registry) announce(m member, admit func(all []member) error) (news bool, err error) {
@@ -37,22 +38,40 @@ func (r *registry) announce(m member, admit func(all []member) error) (news bool
 	if again && known.Sidecar == m.Sidecar {
 		return false, nil
 	}
-	others := make([]member, 0, len(r.members)+1)
-	for stream, other := range r.members {
-		if stream != m.Stream {
-			others = append(others, other)
+	if !r.familiar(m) {
+		others := make([]member, 0, len(r.members)+1)
+		for stream, other := range r.members {
+			if stream != m.Stream {
+				others = append(others, other)
+			}
+		}
+		if err := admit(append(others, m)); err != nil {
+			return false, err
 		}
 	}
-	if err := admit(append(others, m)); err != nil {
-		return false, err
-	}
-	for _, other := range others { // what was lost is found: here, or its address is another's now
-		if !other.Lost.IsZero() && (other.App == m.App && other.Route == m.Route || other.Address == m.Address) {
-			delete(r.members, other.Stream)
+	for stream := range r.lost { // what was lost is found: here, or its address is another's now
+		if other := r.members[stream]; other.App == m.App && other.Route == m.Route || other.Address == m.Address {
+			r.drop(stream)
 		}
 	}
 	r.members[m.Stream] = m
 	return true, nil
+}
+
+// familiar tells whether somebody like m is served already. Who can be served together does not depend on how many there are, and to judge
+// each of thousands that come at once by all the others would take minutes.
+func (r *registry) familiar(m member) bool {
+	for stream, other := range r.members {
+		if stream != m.Stream && other.Lost.IsZero() && other.App == m.App && other.Space == m.Space && other.Cookie == m.Cookie {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *registry) drop(stream string) {
+	delete(r.members, stream)
+	delete(r.lost, stream)
 }
 
 // leave is the end of a stream.
@@ -64,11 +83,11 @@ func (r *registry) leave(stream string, now time.Time) {
 		return
 	}
 	if m.Draining {
-		delete(r.members, stream)
+		r.drop(stream)
 		return
 	}
 	m.Lost = now
-	r.members[stream] = m
+	r.members[stream], r.lost[stream] = m, true
 }
 
 // view returns all members by app and route, those that are not to be served with the reason, and when the view will change by itself
@@ -81,10 +100,14 @@ func (r *registry) view(now time.Time) (all []member, next time.Time) {
 		connected[m.App] = connected[m.App] || m.Lost.IsZero()
 	}
 	for stream, m := range r.members {
+		if m.Lost.After(now) { // the clock went back
+			m.Lost = now
+			r.members[stream] = m
+		}
 		if !m.Lost.IsZero() && connected[m.App] {
 			over := m.Lost.Add(lossGrace)
 			if !now.Before(over) {
-				delete(r.members, stream)
+				r.drop(stream)
 				continue
 			}
 			if next.IsZero() || over.Before(next) {

@@ -57,6 +57,9 @@ func (c callbacks) closed(id string) {
 	c.mu.Lock()
 	st := c.streams[id]
 	delete(c.streams, id)
+	if st.Group != "" {
+		c.counts[st.Group]--
+	}
 	c.mu.Unlock()
 	if st.Group != "" {
 		c.opts.Observer.Closed(st.Stream)
@@ -117,6 +120,9 @@ func (c callbacks) request(id string, node *core.Node, typeURL string, names []s
 		if st.Group != "" && st.Group != group {
 			c.mu.Unlock()
 			return status.Error(codes.InvalidArgument, "a stream belongs to one kind of node: open another one")
+		}
+		if st.Group == "" {
+			c.counts[group]++
 		}
 		st.Group, st.Node = group, node.GetId()
 	}

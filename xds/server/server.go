@@ -61,12 +61,13 @@ type Server struct {
 	mu      sync.Mutex
 	current map[string]*snapshot // by group
 	streams map[string]*stream   // by id
+	counts  map[string]int       // of streams, by group
 	opened  uint64
 }
 
 // New returns a server whose streams end with ctx.
 func New(ctx context.Context, opts Options) *Server {
-	s := &Server{opts: opts, ctx: ctx, current: map[string]*snapshot{}, streams: map[string]*stream{}}
+	s := &Server{opts: opts, ctx: ctx, current: map[string]*snapshot{}, streams: map[string]*stream{}, counts: map[string]int{}}
 	s.cache = cache.NewSnapshotCache(false, hash(opts.Group), log.NewDefaultLogger())
 	s.handlers = xds.NewServer(ctx, s.cache, callbacks{s}, sotw.WithOrderedADS(), config.DeactivateLegacyWildcardForTypes(opts.NamedOnly))
 	return s

@@ -157,13 +157,8 @@ func (s *Server) Streams() []Status {
 }
 
 // Count counts the streams of a group.
-func (s *Server) Count(group string) (n int) {
+func (s *Server) Count(group string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, st := range s.streams {
-		if st.Group == group {
-			n++
-		}
-	}
-	return n
+	return s.counts[group]
 }
