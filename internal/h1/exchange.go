@@ -224,7 +224,10 @@ func (x *exchange) releaseUpstream(reusable bool) {
 	if up == nil {
 		return
 	}
-	if x.upload != nil && !x.upload.join(x, up) {
+	switch {
+	case x.upload != nil:
+		reusable = x.upload.join(x, up) && reusable
+	case !x.body.ended: // the app waits for a body that its client held back
 		reusable = false
 	}
 	x.up = nil
