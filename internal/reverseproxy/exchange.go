@@ -13,7 +13,10 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-var errClosed = errors.New("reverseproxy: the session of the exchange ended")
+var (
+	errClosed = errors.New("reverseproxy: the session of the exchange ended")
+	errFlood  = errors.New("reverseproxy: the app sends 1xx responses without end")
+)
 
 // exchange is one request and its response on the way through ReverseProxy, which sees it as its http.ResponseWriter.
 type exchange struct {
@@ -34,7 +37,8 @@ type exchange struct {
 	mu        sync.Mutex // orders what Transport's goroutines write (1xx) and the final head
 	continued bool       // the body was asked for with a 100
 	status    int        // of the final head, 0 before it
-	failed    error      // what Handler.Response said to a 1xx: the final response is replaced
+	failed    error      // what Handler.Response said to a 1xx, or what is wrong with it: the final response is replaced
+	interim   int        // bytes of all 1xx
 
 	bytes  int64
 	tunnel bool  // the connection was hijacked

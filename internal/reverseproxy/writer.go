@@ -39,6 +39,11 @@ func (x *exchange) writeInterim(status int) {
 	}
 	fields := x.client.Header()
 	h := head.Head{Status: status, Fields: fromHeader(fields)}
+	if x.interim += weigh(h.Fields).bytes + len("HTTP/1.1 100\r\n\r\n"); x.interim > head.MaxResponseHeader {
+		x.failed = head.BadAnswer
+		x.cancel(errFlood) // Transport would read on for as long as they come
+		return
+	}
 	h.Fields.EndHop()
 	clear(fields)
 	if err := x.engine.options.Handler.Response(&x.Exchange, &h); err != nil {
