@@ -41,25 +41,16 @@ const (
 // Corpus runs every row of corpus/*.txt. Exceptions are rows in the same form, for what an engine is known to do otherwise: each takes
 // the place of the row of its name, so that it fails as soon as it is no longer true.
 func Corpus(t *testing.T, build Build, exceptions string) {
-	all, err := rows()
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := parseRows("exceptions", exceptions)
+	all, err := merged(t, exceptions)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := startCourt(t, build)
-	for _, exception := range other {
-		at := slices.IndexFunc(all, func(w row) bool { return w.name == exception.name })
-		if at < 0 {
-			t.Errorf("the exception %q names no row", exception.name)
-			continue
-		}
-		all[at] = exception
-		c.loose = c.loose || exception.name == spelling
-		c.unsigned = c.unsigned || exception.name == signed
-		c.resets = c.resets || exception.name == lingers
+	for _, w := range all {
+		excepted := w.file == exceptionsFile
+		c.loose = c.loose || excepted && w.name == spelling
+		c.unsigned = c.unsigned || excepted && w.name == signed
+		c.resets = c.resets || excepted && w.name == lingers
 	}
 	for _, w := range all {
 		t.Run(w.name, func(t *testing.T) {
@@ -71,6 +62,30 @@ func Corpus(t *testing.T, build Build, exceptions string) {
 			}
 		})
 	}
+}
+
+// exceptionsFile is the file of a row that is an exception.
+const exceptionsFile = "exceptions"
+
+// merged are the rows of the corpus, with exceptions in the place of those of the same name.
+func merged(t *testing.T, exceptions string) ([]row, error) {
+	all, err := rows()
+	if err != nil {
+		return nil, err
+	}
+	other, err := parseRows(exceptionsFile, exceptions)
+	if err != nil {
+		return nil, err
+	}
+	for _, exception := range other {
+		at := slices.IndexFunc(all, func(w row) bool { return w.name == exception.name })
+		if at < 0 {
+			t.Errorf("the exception %q names no row", exception.name)
+			continue
+		}
+		all[at] = exception
+	}
+	return all, nil
 }
 
 func (w row) modes() []mode {

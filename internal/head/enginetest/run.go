@@ -14,7 +14,7 @@ type behaviours map[string]func(*testing.T, Build)
 
 // Run is the behaviour suite, without what an engine is known to do otherwise.
 func Run(t *testing.T, build Build, except ...string) {
-	for _, group := range []behaviours{requests, answers, failures, repeats, drains, tunnels, encodings, timeouts} {
+	for _, group := range []behaviours{requests, answers, failures, repeats, drains, tunnels, encodings, timeouts, attacks} {
 		for name, test := range group {
 			if !slices.Contains(except, name) {
 				t.Run(name, func(t *testing.T) { test(t, build) })
