@@ -165,11 +165,9 @@ func (c *conn) hasLeft() bool {
 	return c.engine.stoodStill() && c.socket != nil && !c.uploading.Load() && c.hasEnded()
 }
 
+// hasEnded looks by Control: Read would wait for a watch that reads, which waits for the client, which waits for its answer.
 func (c *conn) hasEnded() (ended bool) {
-	_ = c.socket.Read(func(fd uintptr) bool {
-		ended = hasEnded(fd)
-		return true
-	})
+	_ = c.socket.Control(func(fd uintptr) { ended = hasEnded(fd) })
 	return ended
 }
 
