@@ -41,6 +41,7 @@ func seed(t *testing.T, args ...string) *exec.Cmd {
 
 // Everything in the picture is restarted under load, and either host is lost: no update is lost, no request fails.
 func TestNobodyNotices(t *testing.T) {
+	t.Parallel()
 	out, err := seed(t, "--test").CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
@@ -55,6 +56,7 @@ func TestNobodyNotices(t *testing.T) {
 
 // Ctrl-C ends all of it, whenever it comes.
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	cmd := seed(t)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
