@@ -33,6 +33,7 @@ func (m idleMemory) perConnection() float64 {
 // server keeps of that for later would hide what the connections take.
 func (l *lab) idle(c *candidate, connections int) (m idleMemory, err error) {
 	m.connections = connections
+	visitor.CloseIdleConnections() // a front takes 10000, and these make that number
 	if m.before, err = c.process.memory(); err != nil {
 		return m, err
 	}
