@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,23 +18,19 @@ import (
 // resting is how long connections are left alone before the memory behind them is read.
 const resting = 3 * time.Second
 
-// idleMemory is what a process tree holds for connections that wait for their next request.
-type idleMemory struct {
-	connections   int
-	before, after float64 // MiB, proportional set size
-}
-
-func (m idleMemory) perConnection() float64 {
-	return (m.after - m.before) * 1024 / float64(m.connections)
-}
-
 // idle opens connections to a candidate, has one request served on each, and reads what its processes hold then. No load came before: what a
 // server keeps of that for later would hide what the connections take.
 func (l *lab) idle(c *candidate, connections int) (m idleMemory, err error) {
-	m.connections = connections
+	m.connections, m.inUse = connections, -1
 	visitor.CloseIdleConnections() // a front takes 10000, and these make that number
 	if m.before, err = c.process.memory(); err != nil {
 		return m, err
+	}
+	pillion, used := c.pillion(), 0.0
+	if pillion != nil {
+		if used, err = pillion.inUse(); err != nil {
+			return m, err
+		}
 	}
 	cookies, err := os.ReadFile(c.cookies)
 	if err != nil {
@@ -57,6 +52,12 @@ func (l *lab) idle(c *candidate, connections int) (m idleMemory, err error) {
 	}
 	if m.after, err = c.process.memory(); err != nil {
 		return m, err
+	}
+	if pillion != nil {
+		if m.inUse, err = pillion.inUse(); err != nil {
+			return m, err
+		}
+		m.inUse -= used
 	}
 	return m, answersAll(open[:min(len(open), 16)], c.url, strings.Fields(string(cookies)))
 }
@@ -140,40 +141,4 @@ func answersAll(open []net.Conn, target string, cookies []string) error {
 		}
 	}
 	return err
-}
-
-// memory is the proportional set size of the process tree, in MiB: pages that several processes share count once.
-func (p *process) memory() (float64, error) {
-	tree, err := p.tree()
-	if err != nil {
-		return 0, err
-	}
-	var sum float64
-	for _, pid := range tree {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-		if err != nil {
-			return 0, err
-		}
-		for line := range strings.Lines(string(text)) {
-			if value, ok := strings.CutPrefix(line, "Pss:"); ok {
-				kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
-				if err != nil {
-					return 0, err
-				}
-				sum += kib / 1024
-			}
-		}
-	}
-	return sum, nil
-}
-
-// idleTable has a row for each candidate that was measured.
-func idleTable(candidates []*candidate, measured map[string]idleMemory) table {
-	t := table{title: "Idle connections", columns: []string{"candidate", "connections", "KiB each", "MiB before", "MiB with them"}}
-	for _, c := range candidates {
-		if m, ok := measured[c.name]; ok {
-			t.add(c.name, fmt.Sprint(m.connections), fmt.Sprintf("%.1f", m.perConnection()), fmt.Sprintf("%.1f", m.before), fmt.Sprintf("%.1f", m.after))
-		}
-	}
-	return t
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,17 +40,24 @@ func (l *lab) profile(candidates []*candidate, dir string, connections int) erro
 }
 
 func fetchProfile(admin, path string, d time.Duration) error {
-	resp, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", admin, d.Seconds()))
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	err = fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", admin, d.Seconds()), file)
+	return errors.Join(err, file.Close())
+}
+
+// fetch copies what an admin address answers.
+func fetch(url string, to io.Writer) error {
+	resp, err := http.Get(url)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, text)
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", url, resp.Status)
 	}
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, text, 0o644)
+	_, err = io.Copy(to, resp.Body)
+	return err
 }
