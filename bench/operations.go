@@ -7,6 +7,7 @@ import (
 
 const (
 	operationRequests = 500
+	operationVisitors = 20 // in turn: one alone would come back before the second copy of its last change is written
 	idleWindow        = 2 * time.Second
 )
 
@@ -39,15 +40,15 @@ func measureOperations(l *lab) (table, map[string]float64, error) {
 
 func (f *fleet) measureOperations(t *table, sums map[string]float64, mode string) error {
 	base := "http://" + f.sidecars[0].address
-	cookies, err := newSessions(base, 1)
+	cookies, err := newSessions(base, operationVisitors)
 	if err != nil {
 		return err
 	}
 	for _, c := range []struct{ name, path string }{{"read", readPath}, {"write", writePath}} {
 		before := f.app.counted()
 		busy, err := f.during(func() error {
-			for range operationRequests {
-				if _, err := visit(base+c.path, cookies[0]); err != nil {
+			for i := range operationRequests {
+				if _, err := visit(base+c.path, cookies[i%len(cookies)]); err != nil {
 					return err
 				}
 			}
