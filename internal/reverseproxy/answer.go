@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/pillion-proxy/pillion/internal/head"
 )
@@ -21,9 +22,31 @@ func weigh(fields head.Fields) (w weight) {
 	return w
 }
 
+// badRequestLine: HTTP/2 carries what would be two requests, or another one, in a line of HTTP/1.1.
+var badRequestLine = head.Fail(http.StatusBadRequest, head.RequestRefused, "method or request target is malformed")
+
+func isToken(s string) bool { // RFC 9110, section 5.6.2
+	return s != "" && isTarget(s) && !strings.ContainsAny(s, "\"(),/:;<=>?@[\\]{}") && isASCII(s)
+}
+
+func isASCII(s string) bool { return !strings.ContainsFunc(s, func(r rune) bool { return r > 0x7f }) }
+
+// isTarget tells whether s has nothing that ends a target or a line.
+func isTarget(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
 // refuse returns the answer to a request that no Handler shall see, nil for the others.
 func (e *Engine) refuse(x *exchange) *head.Reply {
 	limits := e.limits.Load()
+	if !isToken(x.Request.Method) || !isTarget(x.Request.Target) {
+		return badRequestLine
+	}
 	switch own := e.options.Own(x.Request.Method, x.Request.Target, e.draining.Load()); { // P3
 	case own != nil:
 		return own

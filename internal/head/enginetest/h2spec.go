@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,7 @@ import (
 	"github.com/summerwind/h2spec/config"
 	"github.com/summerwind/h2spec/generic"
 	"github.com/summerwind/h2spec/hpack"
-	h2 "github.com/summerwind/h2spec/http2"
+	"github.com/summerwind/h2spec/http2"
 	"github.com/summerwind/h2spec/spec"
 
 	"github.com/pillion-proxy/pillion/internal/head"
@@ -39,19 +40,19 @@ func HTTP2Spec(t *testing.T, build Build, known map[string]string) {
 			port := int(netip.MustParseAddrPort(r.addr).Port())
 			c := &config.Config{Host: "127.0.0.1", Port: port, Path: "/", Timeout: h2Patience, MaxHeaderLen: 4000, TLS: o.TLS != nil, Insecure: true}
 			var questions []*question
-			for _, group := range []*spec.TestGroup{generic.Spec(), h2.Spec(), hpack.Spec()} {
+			for _, group := range []*spec.TestGroup{generic.Spec(), http2.Spec(), hpack.Spec()} {
 				questions = append(questions, questionsOf(group)...)
 			}
-			askAll(c, questions)
+			askAll(c, questions, 16)
+			except := func(q *question) string { return known[q.id] + known[over+"/"+q.id] }
+			for range 2 { // they measure time: on a busy machine what failed is asked again, one after the other
+				askAll(c, slices.DeleteFunc(slices.Clone(questions), func(q *question) bool { return q.err == nil || except(q) != "" }), 1)
+			}
 			for _, q := range questions {
-				why, excepted := known[q.id]
-				if !excepted {
-					why, excepted = known[over+"/"+q.id]
-				}
-				switch {
-				case q.err == nil && excepted:
+				switch why := except(q); {
+				case q.err == nil && why != "":
 					t.Errorf("%s, %s, passes and is no longer to be excepted: %s", q.id, q.Desc, why)
-				case q.err != nil && !excepted:
+				case q.err != nil && why == "":
 					t.Errorf("%s, %s: %s: %v", q.id, q.Desc, q.Requirement, q.err)
 				}
 			}
@@ -80,10 +81,10 @@ func questionsOf(group *spec.TestGroup) (all []*question) {
 	return all
 }
 
-// askAll asks many at once, each on a connection of its own: some wait for nothing to happen.
-func askAll(c *config.Config, questions []*question) {
+// askAll asks several at once, each on a connection of its own: some wait for nothing to happen.
+func askAll(c *config.Config, questions []*question, atOnce int) {
 	var asking sync.WaitGroup
-	free := make(chan struct{}, 16)
+	free := make(chan struct{}, atOnce)
 	for _, q := range questions {
 		free <- struct{}{}
 		asking.Go(func() {

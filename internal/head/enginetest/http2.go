@@ -13,9 +13,10 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-var http2 = behaviours{
-	"HTTP2": testHTTP2,
-	"TLS":   testTLS,
+var overHTTP2 = behaviours{
+	"RequestsHTTP2": testRequestsHTTP2,
+	"HTTP2":         testHTTP2,
+	"TLS":           testTLS,
 }
 
 // HTTP/2 reaches the app as HTTP/1.1, over TLS and by prior knowledge.

@@ -25,7 +25,7 @@ func Run(t *testing.T, build Build, except ...string) {
 
 // RunHTTP2 asks an engine that serves HTTP/2 too in that.
 func RunHTTP2(t *testing.T, build Build) {
-	for name, test := range http2 {
+	for name, test := range overHTTP2 {
 		t.Run(name, func(t *testing.T) { test(t, build) })
 	}
 }
