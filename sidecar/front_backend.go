@@ -90,10 +90,10 @@ func (f *Front) SetSite(next Site) {
 	after := &site{normalPaths: next.NormalPaths, fleets: map[string]*fleet{}}
 	after.index(next.Hosts)
 	for _, app := range next.Apps {
-		fl := &fleet{App: app, at: map[string]*backend{}}
+		fl := &fleet{App: app, at: map[string]*backend{}, named: map[string]bool{}}
 		for _, entry := range app.Backends {
 			b := f.backend(app.Name, entry, before.fleets[app.Name])
-			fl.backends, fl.at[b.Address] = append(fl.backends, b), b
+			fl.backends, fl.at[b.Address], fl.named[b.name()] = append(fl.backends, b), b, true
 		}
 		after.fleets[app.Name] = fl
 	}
@@ -136,7 +136,7 @@ func (s *site) all() iter.Seq[*backend] {
 // names tells whether a backend of the app has that name.
 func (s *site) names(app, name string) bool {
 	fl := s.fleets[app]
-	return fl != nil && slices.ContainsFunc(fl.backends, func(b *backend) bool { return b.name() == name })
+	return fl != nil && fl.named[name]
 }
 
 // now returns the backend as this site has it.

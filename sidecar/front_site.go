@@ -61,6 +61,7 @@ type fleet struct {
 	App
 	backends []*backend
 	at       map[string]*backend // by address
+	named    map[string]bool     // the names of backends
 }
 
 func (s *site) index(hosts []Host) {
