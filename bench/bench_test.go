@@ -151,7 +151,7 @@ func TestBudgetsAreHeld(t *testing.T) {
 		series: []series{{64, map[string][]turn{
 			stickyRead: {{cpu: 8, allocations: 1000}}, nginxPlain: {{cpu: 1}}, sharedRead: {{cpu: 1}}, frontRead: {{cpu: 1}}, nginxBalances: {{cpu: 1}},
 		}}},
-		operations: map[string]float64{"shared, read": 1},
+		operations: map[string]float64{"shared, read": 2},
 	}
 	for margin, want := range map[float64]int{1: 2, 10: 1} {
 		table, broken := r.budgetTable(margin)

@@ -10,7 +10,7 @@ type budget struct {
 	of          func(*results) (spread, bool) // false where it was not measured
 	candidates  []string                      // that it is about
 	goal, limit float64
-	timed       bool // moves with the machine's load: a margin is granted
+	timed       bool // moves with the machine's load, as what is done in the background does for each of few requests: a margin is granted
 }
 
 // budgets are ordered as the design lists them. A limit is what today's code keeps, with a third to spare for CPU time.
@@ -22,8 +22,8 @@ var budgets = []budget{
 	cpuBudget(frontRead, nginxBalances, 0.85, 1.6),
 	cpuBudget(stickyTLS, nginxTLS, 1, 2),
 	allocationBudget(stickyRead, 2, 6),
-	idleBudget(stickyRead, 4, 8),
-	idleBudget(frontRead, 4, 8),
+	idleBudget(stickyRead, 4, 9),
+	idleBudget(frontRead, 4, 9),
 	operationBudget("sticky, copies 2, read", 0, 0.15),
 	operationBudget("sticky, copies 2, write", 4, 4.25),
 	operationBudget("sticky, copies 1, read", 0, 0.15),
@@ -47,9 +47,9 @@ func cpuBudget(name, against string, goal, limit float64) budget {
 
 func allocationBudget(name string, goal, limit float64) budget {
 	return budget{
-		what: "allocations of a request: " + name, candidates: []string{name}, goal: goal, limit: limit,
+		what: "allocations of a request: " + name, candidates: []string{name}, goal: goal, limit: limit, timed: true,
 		of: func(r *results) (spread, bool) {
-			return r.series[0].of(name, allocated), len(r.series[0].turns[name]) > 0
+			return r.series[0].of(name, allocated), r.series[0].measured(name)
 		},
 	}
 }
