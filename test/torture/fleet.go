@@ -20,6 +20,8 @@ type plan struct {
 	warm     bool     // n1 keeps its memory through a restart
 	robin    bool     // the front takes turns, whatever the id says
 	nginx    bool     // .. and is nginx, where that is installed
+	linked   bool     // n1 is reached through a link
+	walled   bool     // sidecars run with groups of their own, and a wall can part them
 }
 
 // fleet is what a row runs against.
@@ -30,6 +32,8 @@ type fleet struct {
 	admins   []string
 	proxy    *process // nginx, nil when the clients are the front
 	front    *front
+	link     *link // to n1, nil where the row does not want it
+	wall     *wall // likewise
 	shared   bool
 }
 
@@ -45,6 +49,13 @@ func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
 	if p.warm {
 		p.nodeArgs = append(p.nodeArgs, "-e", filepath.Join(dir, "memory"))
 	}
+	reached := a[0]
+	if p.linked {
+		if f.link, err = newLink(a[0]); err != nil {
+			return nil, err
+		}
+		reached = f.link.Addr().String()
+	}
 	f.nodes = []*process{at("n1", a[0], "memcached", nodeArgs(a[0], p.nodeArgs...)...), at("n2", a[1], "memcached", nodeArgs(a[1])...)}
 	f.front = newFront(!p.shared && !p.robin)
 	for i, route := range []string{"a1", "a2"} {
@@ -55,9 +66,17 @@ func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
 		f.sidecars = append(f.sidecars, at(route, a[4+i], programs.pillion, append([]string{
 			"sidecar", "--app=torture", "--route=" + route, "--listen=" + a[4+i], "--admin=" + a[6+i], "--upstream=http://" + app.address,
 			"--session-insecure-cookie", "--keys=id=1,use=seal,file=" + programs.key, "--peers=" + peer + "=" + other,
-			"--ring-nodes=n1=" + a[0], "--ring-nodes=n2=" + a[1], "--ring-local-nodes=none", "--log-level=warn", fmt.Sprintf("--sticky=%t", !p.shared),
+			"--ring-nodes=n1=" + reached, "--ring-nodes=n2=" + a[1], "--ring-local-nodes=none", "--log-level=warn", fmt.Sprintf("--sticky=%t", !p.shared),
 		}, p.flags...)...))
 		f.front.add(route, a[4+i])
+	}
+	if p.walled {
+		if f.wall, err = newWall(filepath.Base(dir)); err != nil {
+			return nil, err
+		}
+		for i, s := range f.sidecars {
+			s.group = groups[i]
+		}
 	}
 	if p.nginx {
 		f.proxy = nginx(dir, a[8], a[4:6])
@@ -118,6 +137,12 @@ func (f *fleet) stop() {
 	all := f.all()
 	for i := len(all) - 1; i >= 0; i-- {
 		all[i].kill()
+	}
+	if f.link != nil {
+		_ = f.link.Close()
+	}
+	if f.wall != nil {
+		_ = f.wall.close() // the rules of a table that stays match ports that nobody uses
 	}
 }
 

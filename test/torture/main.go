@@ -82,6 +82,10 @@ func run(ctx context.Context, pattern string, seed uint64, short bool, logs stri
 			if !wanted.MatchString(r.name + "/" + v.mode) {
 				continue
 			}
+			if why := r.plan.possible(); why != "" {
+				fmt.Fprintf(os.Stderr, "torture: %s/%s is left out: %s\n", r.name, v.mode, why)
+				continue
+			}
 			fmt.Fprintf(os.Stderr, "torture: %s/%s\n", r.name, v.mode)
 			res, err := r.run(ctx, programs, v, seed, short)
 			if ctx.Err() != nil {

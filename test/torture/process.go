@@ -24,6 +24,7 @@ type process struct {
 	program string
 	args    []string
 	environ []string
+	group   uint32 // 0 is ours; another needs root
 	log     string // file of its standard error
 	cmd     *exec.Cmd
 	ended   chan struct{}
@@ -39,6 +40,9 @@ func (p *process) start() error {
 	cmd := exec.Command(p.program, p.args...)
 	cmd.Env = append(os.Environ(), p.environ...)
 	cmd.Stderr = log
+	if p.group != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Gid: p.group}}
+	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}

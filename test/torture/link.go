@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// link is a small TCP proxy before a node, which does to its answers what a bad network or a node that lies would do.
+type link struct {
+	net.Listener
+	node    string // address
+	manner  atomic.Pointer[manner]
+	touched atomic.Int64 // answers that did not arrive as the node gave them
+
+	mu      sync.Mutex
+	foreign []byte // the value of some session, told to others by impostor
+}
+
+// manner is what becomes of a piece of the node's answers; nil is to lose it, an error ends the connection.
+type manner func(l *link, answer []byte) ([]byte, error)
+
+var errHungUp = errors.New("the link hangs up")
+
+// newLink listens on loopback before node. It is honest at first.
+func newLink(node string) (*link, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	l := &link{Listener: listener, node: node}
+	l.become(honest)
+	go l.run()
+	return l, nil
+}
+
+func (l *link) become(m manner) { l.manner.Store(&m) }
+
+// run ends when the listener is closed; the connections end with either side.
+func (l *link) run() {
+	for {
+		client, err := l.Accept()
+		if err != nil {
+			return
+		}
+		node, err := net.Dial("tcp", l.node)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		go l.pass(node, client, func(b []byte) ([]byte, error) { return b, nil })
+		go l.pass(client, node, func(b []byte) ([]byte, error) { return (*l.manner.Load())(l, b) })
+	}
+}
+
+func (l *link) pass(to, from net.Conn, through func([]byte) ([]byte, error)) {
+	defer to.Close()
+	defer from.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		piece, err := through(buf[:n])
+		if len(piece) > 0 {
+			if _, err := to.Write(piece); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func honest(_ *link, answer []byte) ([]byte, error) { return answer, nil }
+
+// slow is a long way; what arrives within ring.op_timeout counts.
+func slow(_ *link, answer []byte) ([]byte, error) {
+	time.Sleep(20 * time.Millisecond)
+	return answer, nil
+}
+
+// late answers when nobody waits any more: what it confirms is done all the same.
+func late(l *link, answer []byte) ([]byte, error) {
+	l.touched.Add(1)
+	time.Sleep(400 * time.Millisecond)
+	return answer, nil
+}
+
+func silent(l *link, _ []byte) ([]byte, error) {
+	l.touched.Add(1)
+	return nil, nil
+}
+
+// half sends the first half of an answer and hangs up.
+func half(l *link, answer []byte) ([]byte, error) {
+	l.touched.Add(1)
+	return answer[:len(answer)/2], errHungUp
+}
+
+// garbage speaks another protocol.
+func garbage(l *link, answer []byte) ([]byte, error) {
+	l.touched.Add(1)
+	for i := range answer {
+		answer[i] ^= 0x2a
+	}
+	return answer, nil
+}
+
+// damage changes the last byte of each value, and leaves the protocol intact.
+func damage(l *link, answer []byte) ([]byte, error) {
+	if head, value, ok := cutValue(answer); ok && len(value) > 16 {
+		l.touched.Add(1)
+		answer[len(head)+len(value)-1] ^= 1
+	}
+	return answer, nil
+}
+
+// impostor gives each reader of a session the value of another session, under the key that was asked for.
+func impostor(l *link, answer []byte) ([]byte, error) {
+	head, value, ok := cutValue(answer)
+	if !ok || !bytes.Contains(head, []byte("p1:torture:")) || len(value) < 72 {
+		return answer, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.foreign == nil {
+		l.foreign = bytes.Clone(value)
+		return answer, nil
+	}
+	l.touched.Add(1)
+	fields := bytes.Fields(head)
+	fields[3] = strconv.AppendInt(nil, int64(len(l.foreign)), 10)
+	out := append(bytes.Join(fields, []byte(" ")), "\r\n"...)
+	out = append(out, l.foreign...)
+	return append(out, answer[len(head)+len(value):]...), nil
+}
+
+// cutValue takes an answer that holds exactly one value apart: `VALUE key flags bytes cas` CR LF, and the bytes.
+func cutValue(answer []byte) (head, value []byte, ok bool) {
+	line, _, ok := bytes.Cut(answer, []byte("\r\n"))
+	fields := bytes.Fields(line)
+	if !ok || len(fields) < 4 || string(fields[0]) != "VALUE" || !bytes.HasSuffix(answer, []byte("\r\nEND\r\n")) {
+		return nil, nil, false
+	}
+	n, err := strconv.Atoi(string(fields[3]))
+	begin := len(line) + len("\r\n")
+	if err != nil || len(answer) != begin+n+len("\r\nEND\r\n") {
+		return nil, nil, false
+	}
+	return answer[:begin], answer[begin : begin+n], true
+}
