@@ -153,7 +153,7 @@ func TestBudgetsAreHeld(t *testing.T) {
 		}}},
 		operations: map[string]float64{"shared, read": 2},
 	}
-	for margin, want := range map[float64]int{1: 2, 10: 1} {
+	for margin, want := range map[float64]int{1: 3, 10: 2, 1000: 1} {
 		table, broken := r.budgetTable(margin)
 		if len(broken) != want || len(table.rows) != 4 {
 			t.Errorf("margin %v: %d figures, broken %q", margin, len(table.rows), broken)
