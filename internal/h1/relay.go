@@ -42,8 +42,10 @@ func (x *exchange) judge(err error) (another, *head.Reply) {
 		return nil, nil
 	case cause != nil:
 		err = cause
-	case x.upload != nil && x.upload.failure() != nil:
-		err = x.upload.failure()
+	case x.upload != nil && x.up != nil:
+		if x.upload.join(x, x.up); x.upload.err != nil {
+			err = x.upload.err // it may have interrupted what failed
+		}
 	}
 	if again := x.another(err); again != nil {
 		return again, nil

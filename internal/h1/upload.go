@@ -59,13 +59,24 @@ func (x *exchange) runUpload(u *upload, up *upstream) {
 				x.c.until.Store(now() + int64(x.limit))
 			}
 			return
-		} else if u.err = errBadBody; errors.Is(err, errSlowBody) {
-			u.err = errSlowBody
+		} else {
+			u.err = blame(err)
 		}
 		if err != nil {
 			return
 		}
 	}
+}
+
+// blame tells what is the client's fault: not that it was interrupted.
+func blame(err error) error {
+	switch {
+	case errors.Is(err, errSlowBody):
+		return errSlowBody
+	case isTimeout(err):
+		return nil
+	}
+	return errBadBody
 }
 
 // pass writes a part to the app. When that does not listen any more its answer may be on the way.
@@ -108,14 +119,6 @@ func (x *exchange) moreOfRequest() error {
 		err = errSlowBody
 	}
 	return err
-}
-
-// failure is what went wrong with it, if that ended it.
-func (u *upload) failure() error {
-	if u.ended.Load() {
-		return u.err
-	}
-	return nil
 }
 
 // join ends the upload, if it has not ended yet, and waits until it has. It tells whether the app has got the whole body and its connection
