@@ -27,18 +27,23 @@ type exchange struct {
 	c       *conn
 	context *lazyContext
 
-	asked     headParser // the request
-	said      headParser // what the app answers
-	in        buffer     // of the client
-	from      buffer     // of the app
-	shown     head.Head  // the head of a response as the Handler sees it
-	out       []byte     // to the client
-	sent      []byte     // to the app
-	body      body       // of the request
-	answer    body       // of the response
-	whole     []byte     // the request's body when all of it came with the head
-	upload    *upload    // its way to the app otherwise, once that has begun
-	up        *upstream
+	asked  headParser // the request
+	said   headParser // what the app answers
+	in     buffer     // of the client
+	from   buffer     // of the app
+	shown  head.Head  // the head of a response as the Handler sees it
+	out    []byte     // to the client
+	sent   []byte     // to the app
+	body   body       // of the request
+	answer body       // of the response
+	whole  []byte     // the request's body when all of it came with the head
+	upload *upload    // its way to the app otherwise, once that has begun
+	up     *upstream
+
+	onSocket   func(fd uintptr) bool // sendAndRead, made once
+	socketSent int
+	socketErr  error
+
 	waiting   bool   // the client waits to be asked for the body
 	continued bool   // it was asked
 	upgrade   string // the protocols the client offers to switch to
@@ -63,6 +68,7 @@ func (e *Engine) newExchange() *exchange {
 	x.said.answer, x.said.maxBytes = true, head.MaxResponseHeader
 	x.body.buf, x.answer.buf = &x.in, &x.from
 	x.body.from, x.answer.from = x.moreOfRequest, x.moreOfAnswer
+	x.onSocket = x.sendAndRead
 	x.Close = func() { x.abort(errClosed) }
 	return x
 }

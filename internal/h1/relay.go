@@ -109,8 +109,9 @@ func (x *exchange) roundTrip(up *upstream) (sent int, err error) {
 	x.sent = append(x.sent, x.whole...)
 	x.said.reset(x.said.Fields)
 	x.c.to(asking)
-	sent, err = up.nc.Write(x.sent)
-	if err != nil && (sent == 0 || x.c.found(expired)) {
+	sent, err = x.send(up)
+	if err != nil && (sent == 0 || sent == len(x.sent)) {
+		x.c.look()
 		return sent, x.why(err)
 	}
 	// Otherwise what the app said before it stopped listening is its answer.

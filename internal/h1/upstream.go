@@ -3,6 +3,7 @@ package h1
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"syscall"
@@ -79,6 +80,41 @@ func (up *upstream) alive() bool {
 		return true
 	})
 	return err == nil && quiet
+}
+
+// send writes the request. Where nothing is to follow it, it also waits for the first bytes of the answer: on a socket the write happens
+// within the wait, so that there is no need to try a read before, in case the answer had come in between.
+func (x *exchange) send(up *upstream) (sent int, err error) {
+	x.socketSent, x.socketErr = 0, nil
+	if up.raw != nil && x.body.ended {
+		if err = up.raw.Read(x.onSocket); err == nil {
+			err = x.socketErr
+		}
+		if err != nil || x.socketSent == len(x.sent) {
+			return x.socketSent, err
+		}
+	}
+	sent, err = up.nc.Write(x.sent[x.socketSent:])
+	return x.socketSent + sent, err
+}
+
+// sendAndRead is what happens each time that send may try the socket.
+func (x *exchange) sendAndRead(fd uintptr) (done bool) {
+	if x.socketSent == 0 {
+		x.socketSent, x.socketErr = writeSocket(fd, x.sent)
+		return x.socketSent < len(x.sent) // the rest is written the common way
+	}
+	x.from.makeRoom(leastRoom)
+	n, again, err := readSocket(fd, x.from.b[x.from.w:])
+	if again {
+		return false
+	}
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	x.from.w += n
+	x.socketErr = err
+	return true
 }
 
 // Deadlines: one interrupts what is waiting on a connection, the other takes that back.

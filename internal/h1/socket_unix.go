@@ -39,3 +39,19 @@ func readSocket(fd uintptr, p []byte) (n int, again bool, err error) {
 		return 0, false, os.NewSyscallError("read", err)
 	}
 }
+
+// writeSocket writes what the socket takes at once.
+func writeSocket(fd uintptr, p []byte) (n int, err error) {
+	for {
+		n, err = syscall.Write(int(fd), p)
+		switch err {
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			return 0, nil
+		case nil:
+			return n, nil
+		}
+		return 0, os.NewSyscallError("write", err)
+	}
+}

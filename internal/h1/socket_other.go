@@ -14,3 +14,5 @@ func hasEnded(uintptr) bool { return false }
 func readSocket(uintptr, []byte) (n int, again bool, err error) {
 	return 0, false, errors.ErrUnsupported
 }
+
+func writeSocket(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
