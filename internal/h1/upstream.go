@@ -18,7 +18,9 @@ type upstream struct {
 	raw    syscall.RawConn // nil where there is no socket to look at
 	app    app
 	reused bool
-	since  int64 // the tick in which it came to the pool
+	since  int64              // the tick in which it came to the pool
+	quiet  bool               // what peek has seen
+	peek   func(uintptr) bool // made once: it is called for every request
 }
 
 // app is an address of one, and a key of the pool.
@@ -51,15 +53,14 @@ func (x *exchange) connect(to app, pooled bool) (*upstream, error) {
 	return &upstream{nc: nc, raw: socketOf(nc), app: to}, nil
 }
 
-// trusts tells whether a connection from the pool is good enough for the request. What may be sent twice finds out by being sent, unless
-// the connection has waited for a while. Anything else is not sent before the socket was looked at: an app that is about to close it
-// must not cost a request that cannot be repeated (P7).
+// trusts tells whether a connection from the pool is good enough for the request. Its socket is looked at each time: an app that is about to
+// close it must not cost a request that cannot be repeated (P7), and what it has said meanwhile would be one visitor's answer given to
+// another. Where that cannot be seen, a request that may be sent twice finds out by being sent.
 func (x *exchange) trusts(up *upstream) bool {
-	repeatable := x.repeatable()
 	if up.raw == nil {
-		return repeatable
+		return x.repeatable()
 	}
-	return repeatable && up.since == x.c.engine.ticks.Load() || up.alive()
+	return up.alive()
 }
 
 // repeatable tells whether the request may reach an app twice (RFC 9110, section 9.2.1), and could.
@@ -74,12 +75,13 @@ func (x *exchange) repeatable() bool {
 // alive tells whether the app has neither closed the connection nor said something unasked on it: what follows on a connection must
 // never be taken for the answer to the next request.
 func (up *upstream) alive() bool {
-	quiet := false
-	err := up.raw.Read(func(fd uintptr) bool {
-		quiet = isQuiet(fd)
-		return true
-	})
-	return err == nil && quiet
+	if up.peek == nil {
+		up.peek = func(fd uintptr) bool {
+			up.quiet = isQuiet(fd)
+			return true
+		}
+	}
+	return up.raw.Read(up.peek) == nil && up.quiet
 }
 
 // send writes the request. Where nothing is to follow it, it also waits for the first bytes of the answer: on a socket the write happens
