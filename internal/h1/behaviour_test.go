@@ -22,6 +22,8 @@ func TestHTTP2(t *testing.T) { enginetest.RunHTTP2(t, build) }
 
 func TestCorpus(t *testing.T) { enginetest.Corpus(t, build, "") }
 
+func TestCorpusTLS(t *testing.T) { enginetest.CorpusTLS(t, build, "") }
+
 func FuzzExchange(f *testing.F) { enginetest.Fuzz(f, build) }
 
 func TestChurn(t *testing.T) { enginetest.Churn(t, build, 400) }

@@ -118,7 +118,7 @@ func testEarlyAnswersSmuggleNothing(t *testing.T, build Build) {
 
 // What an app says while nobody asks belongs to no request.
 func testUnaskedAnswerIsNobodys(t *testing.T, build Build) {
-	said := make(chan struct{}, 1)
+	idle, said := make(chan struct{}), make(chan struct{})
 	r := startRaw(t, build, nil, head.EngineOptions{}, func(c net.Conn, r *bufio.Reader) {
 		for {
 			text, err := readHead(r)
@@ -127,10 +127,9 @@ func testUnaskedAnswerIsNobodys(t *testing.T, build Build) {
 			}
 			fmt.Fprint(c, plain)
 			if strings.HasPrefix(text, "GET /first ") {
-				go func() {
-					defer func() { said <- struct{}{} }()
-					fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-				}()
+				<-idle
+				fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+				said <- struct{}{}
 			}
 		}
 	})
@@ -138,8 +137,9 @@ func testUnaskedAnswerIsNobodys(t *testing.T, build Build) {
 		if _, body := r.get("/first"); body != "ok" {
 			t.Fatalf("the first gets %q", body)
 		}
-		<-said
 		eventually(t, "End", func() bool { return r.begun.Load() == r.ended.Load() })
+		idle <- struct{}{}
+		<-said
 		if _, body := r.get("/second"); body != "ok" {
 			t.Fatalf("the second gets %q", body)
 		}

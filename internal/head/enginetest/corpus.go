@@ -2,10 +2,12 @@ package enginetest
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -41,11 +43,21 @@ const (
 // Corpus runs every row of corpus/*.txt. Exceptions are rows in the same form, for what an engine is known to do otherwise: each takes
 // the place of the row of its name, so that it fails as soon as it is no longer true.
 func Corpus(t *testing.T, build Build, exceptions string) {
+	startCourt(t, build, nil).tryAll(t, exceptions)
+}
+
+// CorpusTLS does the same through TLS, where an engine cannot look at its client's socket.
+func CorpusTLS(t *testing.T, build Build, exceptions string) {
+	certified := httptest.NewTLSServer(nil)
+	defer certified.Close()
+	startCourt(t, build, &tls.Config{Certificates: certified.TLS.Certificates}).tryAll(t, exceptions)
+}
+
+func (c *court) tryAll(t *testing.T, exceptions string) {
 	all, err := merged(t, exceptions)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := startCourt(t, build)
 	for _, w := range all {
 		excepted := w.file == exceptionsFile
 		c.loose = c.loose || excepted && w.name == spelling
@@ -117,9 +129,10 @@ type court struct {
 	loose    bool // spelling is excepted
 	unsigned bool // signed is excepted
 	resets   bool // lingers is excepted
+	secure   bool // clients come through TLS
 }
 
-func startCourt(t testing.TB, build Build) *court {
+func startCourt(t testing.TB, build Build, secure *tls.Config) *court {
 	forwarded := []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"} // our own, on every request
 	w := &witness{}
 	h := &handler{request: func(x *head.Exchange) *head.Reply {
@@ -128,8 +141,21 @@ func startCourt(t testing.TB, build Build) *court {
 		x.Request.Fields.Add(name, value)
 		return nil
 	}}
-	o := head.EngineOptions{Limits: head.Limits{HeaderBytes: 16 << 10, HeaderCount: 64}, UpstreamTimeout: patience}
-	return &court{rig: startRaw(t, build, h, o, w.serve), witness: w}
+	o := head.EngineOptions{Limits: head.Limits{HeaderBytes: 16 << 10, HeaderCount: 64}, UpstreamTimeout: patience, TLS: secure}
+	return &court{rig: startRaw(t, build, h, o, w.serve), witness: w, secure: secure != nil}
+}
+
+// connect opens a client's connection.
+func (c *court) connect() (net.Conn, error) {
+	conn, err := net.Dial("tcp", c.addr)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(rowPatience))
+	if c.secure {
+		return tls.Client(conn, &tls.Config{InsecureSkipVerify: true}), nil // who it is matters not to a row
+	}
+	return conn, nil
 }
 
 // try runs one row.
@@ -139,12 +165,11 @@ func (c *court) try(w row, m mode) error {
 	if sent == "" {
 		sent = simple
 	}
-	conn, err := net.Dial("tcp", c.addr)
+	conn, err := c.connect()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(rowPatience))
 	if m == apart {
 		write(conn, sent, false)
 	} else {

@@ -19,7 +19,7 @@ func CorpusHTTP2(t *testing.T, build Build, exceptions string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := startCourt(t, build)
+	c := startCourt(t, build, nil)
 	c.loose = true
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)

@@ -70,7 +70,7 @@ var requestsHTTP2 = []struct {
 
 // testRequestsHTTP2 runs them, each on a connection of its own, and a probe on another.
 func testRequestsHTTP2(t *testing.T, build Build) {
-	c := startCourt(t, build)
+	c := startCourt(t, build, nil)
 	c.loose = true
 	for _, q := range requestsHTTP2 {
 		t.Run(q.name, func(t *testing.T) {
