@@ -65,7 +65,7 @@ func (h *Handler) dispatch(ctx context.Context, v *visit, in *instructions) erro
 	}
 	e := h.edit(v, in)
 	err := h.commit(ctx, v, e)
-	if err == nil && in.subject != nil {
+	if err == nil && in.subject != nil && !v.frozen { // else follow has noted it
 		h.subjects.noted(v.id, e.record())
 	}
 	if errors.Is(err, errLockLost) {

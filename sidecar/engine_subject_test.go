@@ -119,3 +119,27 @@ func TestSubjectOperations(t *testing.T) {
 		}
 	})
 }
+
+// A login whose session is renewed by another request meanwhile binds the renewed one.
+func TestLoginMeetsRenewal(t *testing.T) {
+	bothModes(t, func(t *testing.T, f *fleet, p *process) {
+		v := p.visitor()
+		v.get(patch(`{"a":1}`))
+		late := p.visitor().take(v.id())
+		do, arrived, goOn := held(says("Pillion-Patch", `{"b":1}`, "Pillion-Subject", `"ada"`))
+		ended := make(chan *answer)
+		go func() { ended <- late.get(do) }()
+		<-arrived
+		v.get(op("renew"))
+		close(goOn)
+		if a := <-ended; a.StatusCode != 200 {
+			t.Fatalf("%d %s", a.StatusCode, a.token())
+		}
+		v.must(`{"a":1,"b":1}`)
+		wait(time.Second)
+		if n, err := p.DestroySubject(t.Context(), "ada"); err != nil || n != 1 {
+			t.Errorf("%d sessions are listed, %v", n, err)
+		}
+		v.must(`{}`)
+	})
+}

@@ -201,7 +201,12 @@ func (h *Handler) follow(ctx context.Context, v *visit, old *sessioncodec.Record
 	if next.loaded == nil {
 		return errGone
 	}
-	return h.commit(ctx, next, &edit{in: e.in, loaded: next.loaded, clock: h.clock, now: e.now, limit: e.limit, hops: e.hops})
+	again := &edit{in: e.in, loaded: next.loaded, clock: h.clock, now: e.now, limit: e.limit, hops: e.hops}
+	err := h.commit(ctx, next, again)
+	if err == nil && e.in.subject != nil && !next.frozen {
+		h.subjects.noted(next.id, again.record())
+	}
+	return err
 }
 
 // kept are the entries that a renewed session carries over: deletions stay behind.

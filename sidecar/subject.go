@@ -28,7 +28,7 @@ type subjects struct {
 
 // knownEpoch is what this sidecar last read of a subject.
 type knownEpoch struct {
-	mu    sync.Mutex // held while reading, so that one request asks for all
+	mu    mutex // held while reading, so that one request asks for all
 	epoch uint64
 	read  time.Time
 }

@@ -63,6 +63,12 @@ func (h *health) state() State {
 
 func (h *health) suspect() { h.wary.Store(time.Now().Add(suspectFor).UnixNano()) }
 
+// join is for a node that comes into a ring that is in use.
+func (h *health) join() {
+	h.fell.Store(time.Now().UnixNano())
+	h.suspect()
+}
+
 func (h *health) rouse() {
 	select {
 	case h.wake <- struct{}{}:

@@ -121,7 +121,8 @@ func (s *Store) SetCodec(codec *sessioncodec.Codec) {
 	s.opened.Store(&known)
 }
 
-// SetNodes makes nodes the ring from now on. A node whose name and address stay keeps its connections and its health.
+// SetNodes makes nodes the ring from now on. A node whose name and address stay keeps its connections and its health. One that comes in while the
+// store runs may have been in the ring before, and hold what it had then: it is suspect at first, as one that was down.
 func (s *Store) SetNodes(nodes []ring.Node) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,6 +135,9 @@ func (s *Store) SetNodes(nodes []ring.Node) error {
 		kept := old.byName[n.Name]
 		if kept == nil || kept.address != n.Address {
 			kept = newNode(s, n.Name, n.Address)
+			if len(old.nodes) > 0 {
+				kept.join()
+			}
 		}
 		next.byName[n.Name] = kept
 		next.members = append(next.members, kept)

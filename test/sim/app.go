@@ -39,7 +39,12 @@ type deed struct {
 	counter  int // the value written
 	renew    bool
 	destroy  bool
+	login    bool
+	revoke   bool // of the operator, not the app
 }
+
+// subject is whom a visitor's sessions are bound to.
+func subject(visitor int) string { return "v" + strconv.Itoa(visitor) }
 
 // request is the step's request as the front passes it on.
 func (s Step) request(shown string) head.Head {
@@ -117,6 +122,9 @@ func act(s Step, v view) (head.Fields, deed) {
 		return head.Fields{{Name: "Pillion-Replace", Value: string(text)}}, deed{any: true, adds: []string{"f" + n}, deletes: planted}
 	case Renew:
 		return append(patch(`{"f`+n+`":1}`), head.Field{Name: "Pillion-Op", Value: "renew"}), deed{any: true, adds: []string{"f" + n}, renew: v.loaded}
+	case Login:
+		fields := append(patch(`{"f`+n+`":1}`), head.Field{Name: "Pillion-Subject", Value: strconv.Quote(subject(s.Visitor))})
+		return fields, deed{any: true, adds: []string{"f" + n}, login: true}
 	case Destroy:
 		return head.Fields{{Name: "Pillion-Op", Value: "destroy"}}, deed{any: v.loaded, destroy: v.loaded}
 	}

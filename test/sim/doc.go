@@ -8,11 +8,13 @@
 //
 // # The world
 //
-// One to three sidecars share two or three nodes. One to three visitors, each with a cookie jar, make 8 to 14 requests each, up to three at
-// once, most of them near a fault. The app adds, overwrites, merges, deletes, counts under a lock, replaces the whole session, renews its id
-// and destroys it; each change says which step made it, so that each later request tells what its session has seen. Faults are those of
-// scenario.go: nodes are killed, frozen, flushed and lose single keys, links are slow and lose answers after the deed, sidecars are killed,
-// drained and cut off from each other. Clocks are wrong by up to 700 ms against each other.
+// One to three sidecars share two or three nodes. One to three visitors, each with a cookie jar or with two that began as one, make 8 to 14 requests each,
+// up to three at once, most of them near a fault. The app adds, overwrites, merges, deletes, counts under a lock, replaces the whole session, renews
+// its id, destroys it, and binds it to its visitor, all of whose sessions an operator ends; each change says which step made it, so that each later
+// request tells what its session has seen. Faults are those of scenario.go: nodes are killed, frozen, flushed and lose single keys, leave the ring and
+// come back, at one sidecar later than at another; links are slow and lose answers after the deed; sidecars are killed, drained and cut off from each
+// other; keys are rotated. Two nodes may pause one after the other. Clocks are wrong by up to 700 ms against each other, and a sidecar's stamps may
+// be seven minutes ahead. A sticky session has two copies, or one.
 //
 // A scenario is drawn from its seed before it starts. How long a message travels follows from the seed, the moment and the message itself,
 // so that leaving out a step leaves the others as they were. What is sent arrives even if its sender has given up or died.
@@ -21,7 +23,7 @@
 //
 // Within the promise every invariant of judge.go: no acknowledged change is lost, neither is a session; a sequential visitor never sees its
 // own write go back; what was destroyed stays so; an id from before a renewal reads for its grace time and never writes; an overwritten
-// value does not return; a locked counter counts each acknowledged addition once; and every request ends in time. The promise covers one
+// value does not return; what was idle too long, or whose subject was logged out, is gone; a locked counter counts each acknowledged addition once; and every request ends in time. The promise covers one
 // fault of the ring at a time, healed before the next, together with the loss of sidecars and of their connections to each other. It does
 // not cover what docs/failure-modes.md calls lost: the home killed while a node loses its memory, or both nodes lost between two visits.
 //
@@ -33,6 +35,6 @@
 // # What is not modelled
 //
 // HTTP, its framing and its connections (internal/h1 has tests of its own; exchange.go forwards as it does), expiry by TTL in
-// memcached, a change of the ring's nodes or of keys, subjects, copies: 1, ring.unknown and ring.isolated other than their defaults, and
-// processes that stand still and go on. Birth times of canaries and the seconds in an id come from the one true clock.
+// memcached, forgotten deletions (no history is long enough), a node that comes back into the ring with its memory, ring.unknown and ring.isolated
+// other than their defaults, and processes that stand still and go on. Birth times of canaries and the seconds in an id come from the one true clock.
 package sim

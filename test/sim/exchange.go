@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/head"
@@ -16,11 +17,20 @@ func (p *process) serve(ctx context.Context, step Step, shown string) (a answer)
 	defer p.open.Add(-1)
 	defer func() {
 		if r := recover(); r != nil {
-			a.panicked = fmt.Sprint(r)
+			a.panicked = fmt.Sprintf("%v\n%s", r, debug.Stack())
 		}
 	}()
+	if step.Action == Revoke {
+		a.status, a.deed = 200, deed{revoke: true}
+		if _, err := p.handler.DestroySubject(ctx, subject(step.Visitor)); err != nil {
+			a.status = 503
+		}
+		return a
+	}
+	sticky := p.w.scenario.Sticky
+	shown = p.wrong.mark(shown, -p.wrong.stamps, sticky)
 	response := p.exchange(&head.Exchange{Context: ctx, Request: step.request(shown)}, step, &a)
-	a.status, a.set, a.token = response.Status, setCookie(&response), token(&response)
+	a.status, a.set, a.token = response.Status, p.wrong.mark(setCookie(&response), p.wrong.stamps, sticky), token(&response)
 	return a
 }
 

@@ -4,7 +4,7 @@ import "strings"
 
 // pick is the front; nil while there is no sidecar. A pinned visitor stays at one sidecar while that lives, and a sidecar that drains
 // keeps it until its requests there are done: so no session is asked for at two sidecars at once.
-func (w *world) pick(v *visitor, chance uint64) *process {
+func (w *world) pick(v *visitor, client int, chance uint64) *process {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.scenario.Front == Pinned && v.pin != nil && v.pin.alive() && (!v.pin.draining || v.open > 0) {
@@ -12,7 +12,7 @@ func (w *world) pick(v *visitor, chance uint64) *process {
 		return v.pin
 	}
 	var candidates []*process
-	_, route, _ := strings.Cut(v.jar, ".")
+	_, route, _ := strings.Cut(v.jars[client], ".")
 	named := -1
 	for _, p := range w.fleet {
 		if p == nil || !p.alive() || p.draining {

@@ -22,6 +22,8 @@ const (
 	ForeignSession Invariant = "foreign session" // weak: a visitor is shown what another one's steps wrote
 	Slow           Invariant = "slow"            // weak: a request took longer than it may
 	Panicked       Invariant = "panic"           // weak
+	Revoked        Invariant = "revoked"         // a session is shown after all of its subject's were ended
+	Outlived       Invariant = "outlived"        // a session is shown that nobody used for its idle time
 	Leak           Invariant = "leak"            // weak: memory keeps a session that nobody uses
 )
 
@@ -46,13 +48,15 @@ const slowest = 4 * time.Second
 // lineage is one session through its renewals, as its visitor knows it.
 type lineage struct {
 	visitor int
+	revokes []*Observation // of its visitor's subject
 	acts    []*Observation // that changed it, or wanted to, in the order of their ends
 }
 
 // court judges one history.
 type court struct {
 	w          *world
-	sessions   map[string]*lineage // by the part of an id that never changes
+	sessions   map[string]*lineage    // by the part of an id that never changes
+	revokes    map[int][]*Observation // by visitor
 	violations []Violation
 }
 
@@ -65,8 +69,13 @@ func session(id string) string {
 }
 
 func judge(w *world) []Violation {
-	c := &court{w: w, sessions: map[string]*lineage{}}
+	c := &court{w: w, sessions: map[string]*lineage{}, revokes: map[int][]*Observation{}}
 	slices.SortStableFunc(w.observations, func(a, b *Observation) int { return int(a.End - b.End) })
+	for _, o := range w.observations {
+		if o.deed.revoke {
+			c.revokes[o.Visitor] = append(c.revokes[o.Visitor], o)
+		}
+	}
 	for _, o := range w.observations {
 		c.file(o)
 	}
@@ -112,7 +121,7 @@ func (c *court) file(o *Observation) {
 	fresh := len(o.set) > 1 && c.sessions[session(o.set)] == nil
 	switch {
 	case o.acted() && !o.seen.loaded && fresh && !o.Cut:
-		l = &lineage{visitor: o.Visitor}
+		l = &lineage{visitor: o.Visitor, revokes: c.revokes[o.Visitor]}
 		c.sessions[session(o.set)] = l
 	case o.acted() && !o.seen.loaded:
 		return // born, perhaps, but nobody has its id
@@ -142,11 +151,23 @@ func (c *court) hear(o *Observation) {
 	if !o.reached || l == nil {
 		return
 	}
+	if o.Kind == Expired {
+		if o.seen.loaded {
+			c.blame(o, Outlived, "nobody used it for %v", idle)
+		}
+		return
+	}
 	if !o.seen.loaded {
 		if o.Kind != Ghost && !l.mayEnd(o) { // nobody used the ghost's id, so it may be expired
 			c.blame(o, LostSession, "the app saw none")
 		}
 		return
+	}
+	for _, r := range l.revokes {
+		if o.Kind != Usual && r.status == 200 && !r.Cut && r.End+revocation+time.Second < o.Start && l.over(r) {
+			c.blame(o, Revoked, "#%d ended all sessions of its subject at %v", r.N, r.End)
+			return
+		}
 	}
 	c.compare(o, l)
 	for name := range o.seen.names {
@@ -164,9 +185,23 @@ func (c *court) wrote(visitor int, name string) bool {
 
 // mayEnd tells whether a session's end was asked for before the app saw that it has none.
 func (l *lineage) mayEnd(o *Observation) bool {
+	if l.bound(o.seenAt) && slices.ContainsFunc(l.revokes, func(r *Observation) bool { return r.Start < o.seenAt }) {
+		return true
+	}
 	return slices.ContainsFunc(l.acts, func(a *Observation) bool {
 		return a.Start < o.seenAt && (a.deed.destroy || a.deed.renew && session(a.Shown) == session(o.Shown))
 	})
+}
+
+// bound tells whether somebody may have logged in to the session before that time.
+func (l *lineage) bound(by time.Duration) bool {
+	return slices.ContainsFunc(l.acts, func(a *Observation) bool { return a.deed.login && a.Start < by })
+}
+
+// over tells whether revocation r must have ended the session: it was bound before, and not again since.
+func (l *lineage) over(r *Observation) bool {
+	before := slices.ContainsFunc(l.acts, func(a *Observation) bool { return a.deed.login && a.acked() && a.End < r.Start })
+	return before && !slices.ContainsFunc(l.acts, func(a *Observation) bool { return a.deed.login && a.End >= r.Start })
 }
 
 // compare holds what a request saw against what its session's changes say.
@@ -206,8 +241,7 @@ func (c *court) fresh(o *Observation) bool {
 		return true
 	}
 	return !s.Parallel[o.Visitor] && !slices.ContainsFunc(s.Faults, func(f Fault) bool {
-		forgets := f.Kind == KillNode || f.Kind == FlushNode || f.Kind == EvictKey
-		return forgets && o.seenAt > settle+f.At && o.seenAt < settle+f.At+f.For+time.Second
+		return f.forgets() && o.seenAt > settle+f.At && o.seenAt < settle+f.At+f.For+time.Second
 	})
 }
 

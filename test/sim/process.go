@@ -17,17 +17,12 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/memcached"
 	"github.com/pillion-proxy/pillion/internal/metrics"
-	"github.com/pillion-proxy/pillion/internal/ring"
-	"github.com/pillion-proxy/pillion/sessioncodec"
 	"github.com/pillion-proxy/pillion/sidecar"
 )
 
 const space = "shop"
 
-var (
-	secret = bytes.Repeat([]byte{7}, 32)
-	app    = head.To{Network: "sim", Address: "app"}
-)
+var app = head.To{Network: "sim", Address: "app"}
 
 func route(index int) string { return fmt.Sprintf("s%d", index+1) }
 
@@ -37,8 +32,11 @@ var cookie = sidecar.Cookie{Name: "__Host-psid", SameSite: "Lax"}
 // process is one incarnation of a sidecar: the real engine over the real store.
 type process struct {
 	w           *world
+	index       int
 	route       string
 	incarnation uint64
+	wrong       wrong     // its clock
+	random      io.Reader // of its own
 	handler     *sidecar.Handler
 	store       *memcached.Store
 	links       []*link
@@ -53,10 +51,10 @@ type process struct {
 func (w *world) start(index int) *process {
 	w.set(func() { w.incarnations++ })
 	p := &process{
-		w: w, route: route(index), incarnation: scramble(w.scenario.Seed<<8 + w.incarnations),
+		w: w, index: index, route: route(index), wrong: w.scenario.wrong(index), incarnation: scramble(w.scenario.Seed<<8 + w.incarnations),
 		dead: make(chan struct{}), ran: make(chan struct{}),
 	}
-	p.wire(w.scenario.Skew[index])
+	p.wire()
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	p.store.Start(ctx)
@@ -68,18 +66,17 @@ func (w *world) start(index int) *process {
 	return p
 }
 
-// wire puts a sidecar together, as cmd/pillion does. Its clock is ahead by that much.
-func (p *process) wire(ahead time.Duration) {
+// wire puts a sidecar together, as cmd/pillion does.
+func (p *process) wire() {
 	s := p.w.scenario
-	random := &seeded{r: rand.NewChaCha8([32]byte(bytes.Repeat(fmt.Appendf(nil, "%016x", p.incarnation), 2)))}
-	codec, err := sessioncodec.New(sessioncodec.Options{Space: space, Random: random, Seal: &sessioncodec.Key{ID: 1, Secret: secret}})
-	must(err)
-	keys, err := ring.NewKeys(space, secret)
-	must(err)
+	var now settings
+	p.w.set(func() { now = p.w.settings[p.index] })
+	p.random = &seeded{r: rand.NewChaCha8([32]byte(bytes.Repeat(fmt.Appendf(nil, "%016x", p.incarnation), 2)))}
+	codec, keys, secrets := p.keys(now)
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(p.w.history.slog(p.route))
 	p.connect(memcached.Options{
-		Space: space, Codec: codec, Copies: s.Copies, Opened: 1 << 20, TouchSlack: touchEvery + time.Minute, Random: random, Metrics: m, Log: log,
-		NewLife: func(node string) { p.handler.NewLife(node) },
+		Space: space, Codec: codec, Copies: s.Copies, Opened: 1 << 20, TouchSlack: touchEvery + time.Minute, Random: p.random, Metrics: m, Log: log,
+		Nodes: p.nodes(now), NewLife: func(node string) { p.handler.NewLife(node) },
 	})
 	seen := p.w.store(p)
 	fences, ok := seen.(sidecar.Fences)
@@ -87,11 +84,11 @@ func (p *process) wire(ahead time.Duration) {
 		fences = p.store
 	}
 	p.handler = sidecar.New(sidecar.Options{
-		Store: skewed{seen, ahead}, Upstream: app, Keys: keys, Space: space, Route: p.route, Incarnation: p.incarnation, Sticky: s.Sticky,
-		Cookie: cookie, Idle: idle, Lifetime: 24 * time.Hour, RenewGrace: renewGrace, MaxSize: 64 << 10, InlineMax: 16 << 10, MaxPatch: 64 << 10,
+		Store: skewed{seen, p.wrong}, Upstream: app, Keys: keys, Space: space, Route: p.route, Incarnation: p.incarnation, Sticky: s.Sticky,
+		Cookie: cookie, Idle: idle, Lifetime: 24 * time.Hour, RenewGrace: renewGrace, Revocation: revocation, MaxSize: 64 << 10, InlineMax: 16 << 10, MaxPatch: 64 << 10,
 		Commit: s.Commit, CommitTimeout: 250 * time.Millisecond, Copies: s.Copies, UnknownFor: time.Minute,
-		Lock: s.Lock, LockWait: time.Second, Strict: true, MemoryLimit: s.Memory, HeaderCache: 1 << 20, Random: random, Metrics: m, Log: log,
-		Call: p.call, Fences: fences, Keyed: p.store, Sealer: skewedSealer{codec, ahead}, Secrets: [][]byte{secret},
+		Lock: s.Lock, LockWait: time.Second, Strict: true, MemoryLimit: s.Memory, HeaderCache: 1 << 20, Random: p.random, Metrics: m, Log: log,
+		Call: p.call, Fences: fences, Keyed: p.store, Sealer: skewedSealer{codec, p.wrong}, Secrets: secrets,
 	})
 	if s.Peers {
 		peers := map[string]string{}
@@ -109,7 +106,6 @@ func (p *process) connect(o memcached.Options) {
 		l := p.w.newLink(p.route+"-"+n.name, n)
 		p.links = append(p.links, l)
 		byAddress[n.name+".test:11211"] = l
-		o.Nodes = append(o.Nodes, ring.Node{Name: n.name, Address: n.name + ".test:11211"})
 	}
 	o.Dial = func(ctx context.Context, _, address string) (net.Conn, error) { return byAddress[address].dial(ctx) }
 	var err error

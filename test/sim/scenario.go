@@ -19,7 +19,9 @@ type Scenario struct {
 	Front    Front
 	Nodes    int
 	Skew     []time.Duration // of each sidecar's clock
+	Far      int             // the sidecar whose stamps are far ahead, -1: none
 	Parallel []bool          // for each visitor: its requests overlap
+	Clients  []int           // for each visitor: how many browsers share its cookie
 	Commit   sidecar.Commit
 	Copies   int
 	Lock     sidecar.LockMode
@@ -54,9 +56,11 @@ const (
 	Count           // add one to the counter; only where the lock covers it
 	Renew           // new id, with a patch in the same answer
 	Destroy         // logout
+	Login           // bind the session to the visitor's subject, with a patch in the same answer
+	Revoke          // an operator ends all of the visitor's bound sessions
 )
 
-var actionNames = [...]string{"read", "flag", "merge", "register", "plant", "delete", "replace", "count", "renew", "destroy"}
+var actionNames = [...]string{"read", "flag", "merge", "register", "plant", "delete", "replace", "count", "renew", "destroy", "login", "revoke"}
 
 func (a Action) String() string { return actionNames[a] }
 
@@ -64,6 +68,7 @@ func (a Action) String() string { return actionNames[a] }
 type Step struct {
 	N           int // unique in the scenario
 	Visitor     int
+	Client      int           // of the visitor's browsers
 	At          time.Duration // since the fleet settled
 	Action      Action
 	There, Back time.Duration // between visitor and sidecar
@@ -86,9 +91,12 @@ const (
 	KillSidecar
 	DrainSidecar
 	Partition
+	ChangeRing // a node leaves the ring and comes in again, at one sidecar after the other
+	RotateKey  // a new key opens, and later seals, at one sidecar after the other
 )
 
-var kindNames = [...]string{"kill node", "freeze node", "flush node", "evict a key of node", "slow link to node", "lose replies of node", "kill sidecar", "drain sidecar", "partition around sidecar"}
+var kindNames = [...]string{"kill node", "freeze node", "flush node", "evict a key of node", "slow link to node", "lose replies of node", "kill sidecar", "drain sidecar", "partition around sidecar",
+	"take from the ring node", "rotate a key"}
 
 // Fault is one thing that goes wrong, and how long.
 type Fault struct {
@@ -97,6 +105,11 @@ type Fault struct {
 	Node    int
 	Sidecar int
 	Chance  uint64
+}
+
+// forgets tells whether a node loses what it holds.
+func (f Fault) forgets() bool {
+	return f.Kind == KillNode || f.Kind == FlushNode || f.Kind == EvictKey || f.Kind == ChangeRing
 }
 
 func (f Fault) String() string {
@@ -114,6 +127,7 @@ const (
 	idle       = 20 * time.Second
 	touchEvery = idle / 10
 	renewGrace = 1500 * time.Millisecond
+	revocation = 2 * time.Second
 	settle     = 3 * time.Second // before the first step: nodes shall be older than sessions
 	// heal is what the fleet needs after a fault to have every session on two nodes again, given that each is visited (see Draw): a
 	// node that was down is seen up after 3 s, and a touch follows a visit that comes a touch interval after the last one.
@@ -124,7 +138,7 @@ const (
 func Draw(seed uint64) Scenario {
 	r := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
 	s := Scenario{
-		Seed: seed, Promised: r.IntN(4) != 0, Sticky: r.IntN(2) == 0, Nodes: 2 + r.IntN(2), Memory: 64 << 20, Copies: 2,
+		Seed: seed, Promised: r.IntN(4) != 0, Sticky: r.IntN(2) == 0, Nodes: 2 + r.IntN(2), Memory: 64 << 20, Copies: 2, Far: -1,
 		Commit: pick(r, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply,
 			sidecar.BeforeReply, sidecar.All, sidecar.All, sidecar.Async),
 		Lock: pick(r, sidecar.LockNone, sidecar.LockNone, sidecar.LockAll, sidecar.LockAuto),
@@ -149,7 +163,11 @@ func Draw(seed uint64) Scenario {
 		s.Skew = append(s.Skew, pick(r, 0, -400*time.Millisecond, 300*time.Millisecond))
 	}
 	for range 1 + r.IntN(3) {
-		s.Parallel = append(s.Parallel, r.IntN(2) == 0)
+		s.Clients = append(s.Clients, pick(r, 1, 1, 1, 2))
+		s.Parallel = append(s.Parallel, r.IntN(2) == 0 || s.Clients[len(s.Clients)-1] > 1)
+	}
+	if r.IntN(4) == 0 {
+		s.Far = r.IntN(len(s.Skew))
 	}
 	s.drawFaults(r)
 	s.drawSteps(r)
@@ -204,7 +222,7 @@ func (s *Scenario) fault(r *rand.Rand, kind Kind, at time.Duration) Fault {
 // unless a node loses what it holds at that moment: the last acknowledged write may lie on that one only.
 func (s *Scenario) companion(r *rand.Rand, beside Fault) (Fault, bool) {
 	kinds := []Kind{Partition, DrainSidecar}
-	if loses := beside.Kind == KillNode || beside.Kind == FlushNode || beside.Kind == EvictKey; !loses || !s.Sticky {
+	if !beside.forgets() || !s.Sticky {
 		kinds = append(kinds, KillSidecar)
 	}
 	c := s.fault(r, pick(r, kinds...), max(0, beside.At+duration(r, -500*time.Millisecond, 500*time.Millisecond)))
@@ -263,7 +281,7 @@ func (s *Scenario) visit(r *rand.Rand, visitor int, healing time.Duration) {
 
 func (s *Scenario) step(r *rand.Rand, visitor int, at time.Duration, a Action) {
 	step := Step{
-		Visitor: visitor, At: at, Action: a, Chance: r.Uint64(),
+		Visitor: visitor, At: at, Action: a, Chance: r.Uint64(), Client: r.IntN(s.Clients[visitor]),
 		There: duration(r, 50*time.Microsecond, 3*time.Millisecond), Back: duration(r, 50*time.Microsecond, 3*time.Millisecond),
 		App: duration(r, 100*time.Microsecond, 5*time.Millisecond),
 	}
@@ -282,6 +300,10 @@ func (s *Scenario) action(r *rand.Rand) Action {
 		return Destroy
 	case n <= 2:
 		return Renew
+	case n == 11 || n == 12:
+		return Login
+	case n == 13:
+		return Revoke
 	case n <= 10 && s.Lock != sidecar.LockNone:
 		return Count
 	}

@@ -15,42 +15,79 @@ import (
 // sidecar whose clock is ahead by that much. The seconds in an id and the birth of a canary are not shifted.
 type skewed struct {
 	sidecar.Store
-	ahead time.Duration
+	wrong wrong
+}
+
+// wrong is how far a sidecar's clock is ahead. Its hybrid clock may be further ahead: the clock was wrong once and has been set right since,
+// which does not turn stamps back.
+type wrong struct{ clock, stamps time.Duration }
+
+// farAhead is more than a stamp may be ahead and still raise another sidecar's clock.
+const farAhead = 7 * time.Minute
+
+func (s *Scenario) wrong(index int) wrong {
+	w := wrong{s.Skew[index], s.Skew[index]}
+	if index == s.Far {
+		w.stamps += farAhead
+	}
+	return w
+}
+
+// toward turns what a record says into what a sidecar with that clock would make of it.
+func (w wrong) toward(r *sessioncodec.Record) *sessioncodec.Record {
+	return shift(r, -w.clock, -w.stamps)
+}
+func (w wrong) from(r *sessioncodec.Record) *sessioncodec.Record { return shift(r, w.clock, w.stamps) }
+
+// mark does the same to an id of shared mode that names a change by its stamp.
+func (w wrong) mark(text string, by time.Duration, sticky bool) string {
+	id, err := ring.ParseID(text)
+	if err != nil || sticky || id.Epoch == 0 {
+		return text
+	}
+	const marks = 65535
+	id.Epoch = uint16(1 + ((int64(id.Epoch)-1+by.Milliseconds())%marks+marks)%marks)
+	keys, err := ring.NewKeys(space, secret(0))
+	must(err)
+	return keys.Sign(id).String()
 }
 
 var _ sidecar.Store = skewed{}
 
 func (s skewed) Load(ctx context.Context, id ring.ID, reach store.Reach) (store.Found, error) {
 	found, err := s.Store.Load(ctx, id, reach)
-	found.Record = shift(found.Record, -s.ahead)
+	found.Record = s.wrong.toward(found.Record)
 	return found, err
 }
 
 func (s skewed) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
 	join, done := w.Join, w.Done
 	w.Join = func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
-		r, err := join(shift(stored, -s.ahead))
-		return shift(r, s.ahead), err
+		r, err := join(s.wrong.toward(stored))
+		return s.wrong.from(r), err
+	}
+	if forget := w.Forget; forget != nil {
+		w.Forget = func(r *sessioncodec.Record) *sessioncodec.Record { return s.wrong.from(forget(s.wrong.toward(r))) }
 	}
 	if done != nil {
 		w.Done = func(saved store.Saved, err error) {
-			saved.Record = shift(saved.Record, -s.ahead)
+			saved.Record = s.wrong.toward(saved.Record)
 			done(saved, err)
 		}
 	}
 	saved, err := s.Store.Save(ctx, id, w)
-	saved.Record = shift(saved.Record, -s.ahead)
+	saved.Record = s.wrong.toward(saved.Record)
 	return saved, err
 }
 
 // shift moves every time in a record; nil stays nil.
-func shift(r *sessioncodec.Record, by time.Duration) *sessioncodec.Record {
-	if r == nil || by == 0 {
+func shift(r *sessioncodec.Record, by, stamps time.Duration) *sessioncodec.Record {
+	if r == nil || by == 0 && stamps == 0 {
 		return r
 	}
 	ms := by.Milliseconds()
 	moved := *r
-	moved.Created += ms
+	moved.Created += stamps.Milliseconds() // no stamp is older than its session
 	moved.Accessed += ms
 	for _, l := range []*sessioncodec.Link{&moved.To, &moved.Prev} {
 		if *l != (sessioncodec.Link{}) {
@@ -59,7 +96,7 @@ func shift(r *sessioncodec.Record, by time.Duration) *sessioncodec.Record {
 	}
 	moved.Entries = make([]sessioncodec.Entry, len(r.Entries))
 	for i, e := range r.Entries {
-		e.Stamp.Clock = uint64(int64(e.Stamp.Clock) + ms)
+		e.Stamp.Clock = uint64(int64(e.Stamp.Clock) + stamps.Milliseconds())
 		moved.Entries[i] = e
 	}
 	return &moved
@@ -68,14 +105,14 @@ func shift(r *sessioncodec.Record, by time.Duration) *sessioncodec.Record {
 // skewedSealer does the same to the records that sidecars hand each other.
 type skewedSealer struct {
 	sidecar.Sealer
-	ahead time.Duration
+	wrong wrong
 }
 
 func (s skewedSealer) Seal(key string, r *sessioncodec.Record) ([]byte, error) {
-	return s.Sealer.Seal(key, shift(r, s.ahead))
+	return s.Sealer.Seal(key, s.wrong.from(r))
 }
 
 func (s skewedSealer) Open(key string, blob []byte) (*sessioncodec.Record, error) {
 	r, err := s.Sealer.Open(key, blob)
-	return shift(r, -s.ahead), err
+	return s.wrong.toward(r), err
 }

@@ -16,9 +16,9 @@ type visitor struct {
 	slots    chan struct{} // one token for each request under way
 
 	// guarded by world.mu
-	jar  string
-	pin  *process // where the front sends it, in sticky mode
-	open int      // requests at pin
+	jars [2]string // of its clients; the second begins with a copy of the first one's cookie
+	pin  *process  // where the front sends it, in sticky mode
+	open int       // requests at pin
 }
 
 // answer is what came of one request.
@@ -49,9 +49,10 @@ type Reading uint8
 
 // The readings.
 const (
-	Usual Reading = iota
-	Last          // at the very end, when everything is healed: the visitor must see all that it was promised
-	Ghost         // after that, with any id that was ever handed out
+	Usual   Reading = iota
+	Last            // at the very end, when everything is healed: the visitor must see all that it was promised
+	Ghost           // after that, with any id that was ever handed out
+	Expired         // when nobody used the session for its idle time
 )
 
 // acted tells whether the app asked for a change; acked, whether the visitor was told that it is kept.
@@ -64,7 +65,7 @@ func (v *visitor) do(step Step) {
 	defer func() { <-v.slots }()
 	<-time.After(step.There)
 	for range 3 {
-		p := v.w.pick(v, step.Chance)
+		p := v.w.pick(v, step.Client, step.Chance)
 		if p == nil {
 			break
 		}
@@ -80,7 +81,12 @@ func (v *visitor) do(step Step) {
 // at makes one request at p, and tells whether p was there to take it.
 func (v *visitor) at(p *process, step Step, kind Reading) bool {
 	o := &Observation{Step: step, Start: v.w.now(), Route: p.route, Kind: kind}
-	v.w.set(func() { o.Shown = v.jar })
+	v.w.set(func() {
+		if v.jars[1] == "" && step.Client == 1 {
+			v.jars[1] = v.jars[0]
+		}
+		o.Shown = v.jars[step.Client]
+	})
 	v.w.trace("v%d #%d %s at %s, showing %s", v.number+1, step.N, step.Action, p.route, brief(o.Shown))
 	if !p.alive() {
 		return false
@@ -113,9 +119,9 @@ func (v *visitor) at(p *process, step Step, kind Reading) bool {
 	o.End = v.w.now()
 	v.w.set(func() {
 		if o.set == "-" {
-			v.jar = ""
+			v.jars[step.Client] = ""
 		} else if o.set != "" {
-			v.jar = o.set
+			v.jars[step.Client] = o.set
 		}
 	})
 	v.w.observe(o)

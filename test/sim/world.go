@@ -48,6 +48,7 @@ type world struct {
 
 	mu           sync.Mutex
 	incarnations uint64
+	settings     []settings     // of each sidecar
 	apart        map[string]int // "s1>s2": partitions in force between two sidecars
 	fleet        []*process     // nil while a sidecar is down
 	observations []*Observation
@@ -62,6 +63,9 @@ func Run(s Scenario, o Options) Result {
 		w.nodes = append(w.nodes, newNode(fmt.Sprintf("n%d", i+1)))
 	}
 	w.fleet = make([]*process, len(s.Skew))
+	for range s.Skew {
+		w.settings = append(w.settings, settings{absent: -1})
+	}
 	for i := range s.Skew {
 		w.fleet[i] = w.start(i)
 	}
@@ -131,6 +135,10 @@ func (w *world) suffer(f Fault) {
 		w.take(f)
 	case Partition:
 		w.part(f)
+	case ChangeRing:
+		w.without(f)
+	case RotateKey:
+		w.rotate(f)
 	}
 	w.trace("HEALED %s", f)
 }
@@ -200,8 +208,17 @@ func (w *world) review() {
 	}
 	for _, id := range w.ids() {
 		for _, p := range w.fleet {
-			late := &visitor{w: w, number: id.visitor, jar: id.text}
+			late := &visitor{w: w, number: id.visitor, jars: [2]string{id.text}}
 			late.at(p, Step{Visitor: id.visitor, Action: Read}, Ghost)
+		}
+	}
+	if w.scenario.Seed%4 != 1 {
+		return
+	}
+	<-time.After(idle + touchEvery + 2*time.Second) // and the clocks differ
+	for _, v := range w.visitors {
+		for _, p := range w.fleet {
+			v.at(p, Step{Visitor: v.number, Action: Read}, Expired)
 		}
 	}
 }
