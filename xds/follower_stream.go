@@ -21,6 +21,10 @@ import (
 // followed are the types that a front reads, in the order in which it asks: nothing is served that leads to what is not known yet.
 var followed = []string{resource.ClusterType, resource.EndpointType, resource.ListenerType, resource.SecretType, resource.RouteType}
 
+// maxResponse is more than anybody's routes. grpc's own bound of 4 MiB is met by 60 000 sidecars on one host or 6 000 on ten, and from there on
+// nothing would arrive.
+const maxResponse = 128 << 20
+
 // following is a follower's stream to a control plane.
 type following struct {
 	*Follower
@@ -33,7 +37,8 @@ type following struct {
 func (f *Follower) follow(ctx context.Context, target string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	conn, err := grpc.NewClient("passthrough:///"+target, dialOptions(f.opts.TLS)...)
+	conn, err := grpc.NewClient("passthrough:///"+target,
+		append(dialOptions(f.opts.TLS), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)))...)
 	if err != nil {
 		return err
 	}

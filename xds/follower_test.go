@@ -230,8 +230,36 @@ func TestFollowerKeepsTheLastGood(t *testing.T) {
 	its := map[string]*plane{p.address: p, other.address: other}[f.Status().ControlPlane]
 	its.stop()
 	eventually(t, "it follows the other", func() bool { s := f.Status(); return s.Connected && s.ControlPlane != its.address })
-	startBackend(t, "shop", "a2", other.address, p.address)
+	a2 := startBackend(t, "shop", "a2", other.address, p.address)
 	eventually(t, "a2 is there", func() bool { return strings.HasSuffix(f.fleet(), "shop a2") })
+	if err := a2.client.Drain(t.Context()); err != nil { // the dead one is not waited for
+		t.Error(err)
+	}
+	if got := f.fleet(); !strings.HasSuffix(got, "shop a2 draining") {
+		t.Error(got)
+	}
+}
+
+// A configuration of more than grpc's 4 MiB arrives.
+func TestFollowerOfALargeFleet(t *testing.T) {
+	const sidecars = 25_000
+	p := startPlane(t, "", Options{})
+	var members []member
+	for i := range sidecars {
+		members = append(members, at("shop", fmt.Sprintf("route-%05d", i), fmt.Sprintf("10.%d.%d.%d:8080", i>>16, i>>8&255, i&255)))
+	}
+	built := buildFrom(t, "apps: {shop: {hosts: [a.example, b.example, c.example]}}", members)
+	if size := proto.Size(built[resource.RouteType][routeConfigName]); size < 4<<20 {
+		t.Fatalf("routes of %d bytes show nothing", size)
+	}
+	if err := p.server.Set(frontGroup, built); err != nil {
+		t.Fatal(err)
+	}
+	f := startFollower(t, p.address)
+	eventually(t, "all are there", func() bool {
+		c := f.now()
+		return len(c.Listeners) == 1 && len(c.Apps) == 1 && len(c.Apps[0].Backends) == sidecars && len(c.Hosts[0].Routes[0].Homes) == sidecars
+	})
 }
 
 func cloned(all server.Resources) server.Resources {
