@@ -33,7 +33,7 @@ func TestAccountedMemory(t *testing.T) {
 	const n = 10_000
 	before := heap()
 	h := benched(t, true)
-	h.spellings = cache.New[[16]byte, *spelling](0)
+	h.spellings = cache.New[seat, *spelling](0)
 	var e exchange
 	for range n {
 		e.bear(t, h)

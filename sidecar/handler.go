@@ -45,7 +45,7 @@ type Handler struct {
 	fences     fences
 	heart      heartbeat
 	open       openExchanges
-	spellings  *cache.Cache[[16]byte, *spelling]
+	spellings  *cache.Cache[seat, *spelling]
 	anonymous  *spelling // of no session
 	visits     sync.Pool
 	crowd      crowd
@@ -95,6 +95,7 @@ type visit struct {
 	open      *openExchange
 	spelling  *spelling  // of the session; until it is found, perhaps an older one
 	proven    *ring.Keys // have verified shown
+	home      *session   // in the memory of sticky mode
 	client    netip.Addr // who asks, where that matters
 	now       time.Time  // see at
 }
@@ -109,7 +110,7 @@ func New(opts Options) *Handler {
 			opts.Log.Error("a stored stamp is more than five minutes ahead of this clock: check the clocks of the fleet")
 		}),
 	}
-	h.spellings = cache.New[[16]byte, *spelling](opts.HeaderCache)
+	h.spellings = cache.New[seat, *spelling](opts.HeaderCache)
 	h.anonymous = h.newSpelling(nil, nil, nil)
 	h.visits.New = func() any { return new(visit) }
 	h.kept = opts.Metrics.Commits.WithLabelValues(outcome(nil))

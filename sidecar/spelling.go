@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"crypto/subtle"
 	"encoding/hex"
 	"strconv"
 	"sync/atomic"
@@ -14,8 +15,10 @@ import (
 type spelling struct {
 	of     any // what was spelled: a state's packed record, or the record that a store gave; another one is another spelling
 	record *sessioncodec.Record
-	id     ring.ID                   // as a client showed it
+	shown  string // the id as a client showed it, and read
+	id     ring.ID
 	proven atomic.Pointer[ring.Keys] // have verified the MAC of id
+	home   *session                  // where sticky mode's memory has it, or had it
 	object string                    // Pillion-Session
 	etag   string
 	before string // Pillion-Meta up to the time of expiry, and from there
@@ -24,6 +27,14 @@ type spelling struct {
 	// The subject that the session is bound to, if it is, and its epoch then.
 	subject string
 	bound   uint64
+}
+
+// seat is the part of an id that never changes in a session's life, as clients show it. Spellings are found by it, without reading the id.
+type seat [32]byte
+
+func seatOf(shown string) (s seat) {
+	copy(s[:], shown)
+	return s
 }
 
 // newSpelling spells a record, nil for a visitor without a session.
@@ -46,7 +57,7 @@ func (h *Handler) newSpelling(of any, v *visit, r *sessioncodec.Record) *spellin
 		b = strconv.AppendUint(append(b[:0], ", idle="...), uint64(r.Idle), 10)
 		sp.subject, sp.bound, _ = bound(r)
 		if v.shown.Random == v.id.Random {
-			sp.id = v.shown
+			sp.shown, sp.id, sp.home = v.shown.String(), v.shown, v.home
 			sp.proven.Store(v.proven)
 		}
 	}
@@ -92,23 +103,33 @@ func (sp *spelling) meta(v *visit) string {
 	return meta
 }
 
-// genuine tells whether id's MAC verifies. An id that came before is compared with what it was then, in constant time.
-func (h *Handler) genuine(v *visit, id *ring.ID) bool {
+// known tells whether the id that a client shows is one that came before, and was found genuine by the keys of now. It compares in constant time.
+func (h *Handler) known(v *visit, shown string) bool {
 	v.proven = h.keys.Load()
-	v.spelling, _ = h.spellings.Get(id.Random)
+	v.spelling, _ = h.spellings.Get(seatOf(shown))
 	sp := v.spelling
-	known := sp != nil && sp.id.Same(*id)
-	switch {
-	case known && sp.proven.Load() == v.proven:
-		*id = sp.id
-	case !v.proven.Verify(*id):
+	return sp != nil && sp.proven.Load() == v.proven && sameText(sp.shown, shown)
+}
+
+func sameText(a, b string) bool {
+	var left, right [128]byte // an id has 98 bytes at most
+	if len(a) != len(b) || len(a) > len(left) {
 		return false
-	case known: // the keys have changed since
-		sp.proven.Store(v.proven)
-		*id = sp.id
-	default:
-		*id = id.Clone()
 	}
+	copy(left[:], a)
+	copy(right[:], b)
+	return subtle.ConstantTimeCompare(left[:], right[:]) == 1
+}
+
+// genuine tells whether the MAC of an id that is not known verifies.
+func (h *Handler) genuine(v *visit, id *ring.ID) bool {
+	if !v.proven.Verify(*id) {
+		return false
+	}
+	if sp := v.spelling; sp != nil && sp.id.Same(*id) { // the keys have changed since
+		sp.proven.Store(v.proven)
+	}
+	*id = id.Clone()
 	return true
 }
 
@@ -116,8 +137,10 @@ func (h *Handler) genuine(v *visit, id *ring.ID) bool {
 func (h *Handler) spell(v *visit, of any, record func() *sessioncodec.Record) {
 	if v.spelling == nil || v.spelling.of != of {
 		v.spelling = h.newSpelling(of, v, record())
-		h.spellings.Put(v.id.Random, v.spelling, v.spelling.size())
-		h.opts.Metrics.HeaderCache.Set(float64(h.spellings.Bytes()))
+		if v.spelling.shown != "" {
+			h.spellings.Put(seatOf(v.spelling.shown), v.spelling, v.spelling.size())
+			h.opts.Metrics.HeaderCache.Set(float64(h.spellings.Bytes()))
+		}
 	}
 	v.loaded = v.spelling.record
 }
@@ -130,5 +153,5 @@ const (
 
 // size is what sp takes in memory, with its record: that may be the last that refers to it.
 func (sp *spelling) size() int64 {
-	return int64(spellingOverhead + len(sp.object) + len(sp.before) + len(sp.after) + len(sp.subject) + weight(sp.record) + entrySize*len(sp.record.Entries))
+	return int64(spellingOverhead + len(sp.shown) + len(sp.object) + len(sp.before) + len(sp.after) + len(sp.subject) + weight(sp.record) + entrySize*len(sp.record.Entries))
 }

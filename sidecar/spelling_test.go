@@ -8,6 +8,7 @@ import (
 	"github.com/pillion-proxy/pillion/internal/cache"
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/sessioncodec"
 )
 
 // The values kept ready follow every change of the session, and their bytes stay within header_cache.
@@ -37,7 +38,7 @@ func TestSpellingFollowsTheSession(t *testing.T) {
 func TestHeaderCacheIsBounded(t *testing.T) {
 	const limit = 2 << 20
 	h := benched(t, true)
-	h.spellings = cache.New[[16]byte, *spelling](limit)
+	h.spellings = cache.New[seat, *spelling](limit)
 	var e exchange
 	for range 2000 { // of 3 KB
 		e.drive(t, h, e.bear(t, h), "")
@@ -111,4 +112,28 @@ func TestVisitsShareNothing(t *testing.T) {
 	}
 	var x head.Exchange
 	h.End(&x, nil) // of an exchange that Request never saw
+}
+
+// A spelling outlives the session's place in memory: then the session is found anew, as if nothing had been known.
+func TestSpellingOfADroppedSession(t *testing.T) {
+	h := benched(t, true)
+	k := h.keeper.(*sticky)
+	var e exchange
+	cookie := e.bear(t, h)
+	e.drive(t, h, cookie, "")
+	dropped := k.table.all()[0]
+	k.forget(dropped.random)
+	k.remember(dropped, newState(ring.ID{}, &sessioncodec.Record{}, true, true)) // too late
+	for _, step := range []struct{ patch, want string }{{"", `"attribute0"`}, {`{"a":1}`, `"attribute0"`}, {"", `{"a":1,`}} {
+		e.drive(t, h, cookie, step.patch)
+		if got := e.x.Request.Fields.Get(fieldSession); !strings.Contains(got, step.want) {
+			t.Errorf("the app got %.40s, want %s", got, step.want)
+		}
+	}
+	if all := k.table.all(); len(all) != 1 || all[0] == dropped {
+		t.Errorf("%d sessions in memory, or the one that was dropped", len(all))
+	}
+	if dropped.now.Load() != nil || k.table.bytes.Load() != k.table.all()[0].now.Load().size() {
+		t.Error("the dropped session has a state, or is accounted for")
+	}
 }

@@ -21,7 +21,7 @@ type sticky struct {
 // find serves from memory what this process owns, and takes over everything else.
 func (k *sticky) find(ctx context.Context, v *visit) error {
 	now := v.at()
-	if s := k.table.get(v.id.Random); s != nil {
+	if s := k.at(v); s != nil {
 		if st := s.now.Load(); st.owns(v.id) && !s.expired(st, now, k.h.touch) && k.trusts(s, now) {
 			k.serve(v, s, st, now)
 			return nil
@@ -46,9 +46,17 @@ func (k *sticky) find(ctx context.Context, v *visit) error {
 	return nil
 }
 
+// at is where memory has the session of v; its spelling may know. That is no promise: it may be gone from there by now, and empty.
+func (k *sticky) at(v *visit) *session {
+	if v.spelling != nil && v.spelling.home != nil {
+		return v.spelling.home
+	}
+	return k.table.get(v.id.Random)
+}
+
 func (k *sticky) serve(v *visit, s *session, st *state, now time.Time) {
 	s.accessed.Store(now.UnixMilli())
-	v.id, v.accessed = st.id, now.UnixMilli()
+	v.id, v.accessed, v.home = st.id, now.UnixMilli(), s
 	k.h.spell(v, &st.packed[0], st.record)
 	since := time.Duration(now.UnixMilli()-s.touched.Load()) * time.Millisecond
 	if since > k.h.touch || !st.backed && since > backgroundRetry {

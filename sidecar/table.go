@@ -76,8 +76,11 @@ func (t *table) enter(random [16]byte) *session {
 	return s
 }
 
-// set replaces the state of s, whose mu is held, and accounts for its size.
+// set replaces the state of s, whose mu is held, and accounts for its size. A session that was dropped stays empty: spellings may still lead to it.
 func (t *table) set(s *session, st *state) {
+	if s.mu.gone {
+		return
+	}
 	t.m.MemoryBytes.Set(float64(t.bytes.Add(st.size() - s.now.Swap(st).size())))
 }
 
