@@ -44,9 +44,6 @@ func showHead(c net.Conn, r *bufio.Reader) {
 	}
 }
 
-// hang is an app that never answers.
-func hang(_ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }
-
 // plain is what an app answers that has nothing else to say.
 const plain = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -53,7 +54,7 @@ func exchanges(c net.Conn, n int) error {
 			return err
 		}
 		if m, err := readMessage(in, answer); err != nil || m.broken != nil || m.body != "ok" {
-			return fmt.Errorf("got %q (%w)", m, err)
+			return errors.Join(fmt.Errorf("got %q", m), err)
 		}
 	}
 	return nil

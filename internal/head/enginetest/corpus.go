@@ -190,7 +190,7 @@ func (c *court) judgeAnswers(w row, conn net.Conn, m mode, probe string) error {
 	if w.waits {
 		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		if got, err := io.ReadAll(conn); len(got) > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("the client gets %q (%w)", got, err)
+			return errors.Join(fmt.Errorf("the client gets %q", got), err)
 		}
 		return nil
 	}
@@ -201,10 +201,10 @@ func (c *court) judgeAnswers(w row, conn net.Conn, m mode, probe string) error {
 	in := bufio.NewReader(conn)
 	for i, want := range expected {
 		got, err := readMessage(in, w.kind())
-		if w.cut && err != nil {
-			return nil // even the head was held back
-		}
 		if err != nil {
+			if w.cut {
+				break // even the head was held back
+			}
 			return fmt.Errorf("the client gets no answer: %w; want %q", err, want)
 		}
 		if c.resets && !w.cut && errors.Is(got.broken, syscall.ECONNRESET) {
@@ -220,7 +220,7 @@ func (c *court) judgeAnswers(w row, conn net.Conn, m mode, probe string) error {
 	if w.closed {
 		rest, err := io.ReadAll(in)
 		if err != nil && !((c.resets || w.reset) && errors.Is(err, syscall.ECONNRESET)) || len(rest) > 0 {
-			return fmt.Errorf("the connection is to be closed, there is %q (%v)", rest, err)
+			return errors.Join(fmt.Errorf("the connection is to be closed, there is %q", rest), err)
 		}
 		return nil
 	}
@@ -229,7 +229,7 @@ func (c *court) judgeAnswers(w row, conn net.Conn, m mode, probe string) error {
 	}
 	got, err := readMessage(in, answer)
 	if err != nil || got.status() != 200 || got.body != "ok" || got.broken != nil {
-		return fmt.Errorf("the next request on the connection gets %q (%w)", got, err)
+		return errors.Join(fmt.Errorf("the next request on the connection gets %q", got), err)
 	}
 	return nil
 }

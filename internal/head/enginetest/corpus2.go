@@ -51,7 +51,7 @@ func (c *court) tryHTTP2(w row, transport *http.Transport) error {
 			return fmt.Errorf("the client gets %q, and must not take it for whole", got)
 		}
 	} else if failed != nil || len(got) != len(expected) {
-		return fmt.Errorf("the client gets %q (%w), want %q", got, failed, expected)
+		return errors.Join(fmt.Errorf("the client gets %q, want %q", got, expected), failed)
 	} else {
 		for i, want := range expected {
 			if err := c.compareHTTP2(w, want, got[i]); err != nil {
@@ -60,7 +60,7 @@ func (c *court) tryHTTP2(w row, transport *http.Transport) error {
 		}
 	}
 	if next, err := ask2(transport, "http://"+c.addr+probe); err != nil || next[0].body != "ok" {
-		return fmt.Errorf("the next request on the connection gets %q (%w)", next, err)
+		return errors.Join(fmt.Errorf("the next request on the connection gets %q", next), err)
 	}
 	if !within(rowPatience, func() bool { return c.begun.Load() == c.ended.Load() }) {
 		return errors.New("the exchange does not end")

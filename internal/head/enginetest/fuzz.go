@@ -189,31 +189,34 @@ func (a *arena) say(client []byte) ([]byte, error) {
 	defer c.Close()
 	_ = c.(*net.TCPConn).SetLinger(0)
 	_, _ = c.Write(client)
+	return untilSilent(c), nil
+}
+
+// untilSilent reads until nothing comes, however that shows.
+func untilSilent(c net.Conn) []byte {
 	var got bytes.Buffer
 	for part := make([]byte, 4096); ; {
 		_ = c.SetReadDeadline(time.Now().Add(stalled))
 		n, err := c.Read(part)
 		got.Write(part[:n])
 		if err != nil {
-			return got.Bytes(), nil
+			return got.Bytes()
 		}
 	}
 }
 
 // wellFormed reads the answers that a client got.
 func wellFormed(got []byte) error {
-	for in := bufio.NewReader(bytes.NewReader(got)); ; {
-		m, err := readMessage(in, answer)
-		if err != nil {
-			return nil
-		}
+	in := bufio.NewReader(bytes.NewReader(got))
+	for m, err := readMessage(in, answer); err == nil; m, err = readMessage(in, answer) {
 		if isMalformed(m.broken) || m.broken == nil && m.status() == 0 {
 			return fmt.Errorf("the client got %q of %q", m, got)
 		}
 		if m.broken != nil || m.status() == 101 {
-			return nil
+			break
 		}
 	}
+	return nil
 }
 
 // probe asks for something of its own and must get it.
@@ -230,7 +233,7 @@ func (a *arena) probe(turn int, when string) error {
 	}
 	m, err := readMessage(bufio.NewReader(c), answer)
 	if err != nil || m.broken != nil || m.status() != 200 || m.body != line {
-		return fmt.Errorf("a request %s it got %q (%w)", when, m, err)
+		return errors.Join(fmt.Errorf("a request %s it got %q", when, m), err)
 	}
 	return nil
 }

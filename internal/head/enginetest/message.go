@@ -41,13 +41,18 @@ func readMessage(r *bufio.Reader, k kind) (*message, error) {
 		return nil, err
 	}
 	m := &message{}
-	if m.start, m.broken = readLine(r); m.broken != nil {
-		return m, nil
-	}
-	if m.fields, m.broken = readFields(r); m.broken == nil {
-		m.broken = m.readBody(r, k)
-	}
+	m.broken = m.read(r, k)
 	return m, nil
+}
+
+func (m *message) read(r *bufio.Reader, k kind) (err error) {
+	if m.start, err = readLine(r); err != nil {
+		return err
+	}
+	if m.fields, err = readFields(r); err != nil {
+		return err
+	}
+	return m.readBody(r, k)
 }
 
 // readLine reads a line that must end with CRLF.
