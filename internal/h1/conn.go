@@ -42,6 +42,9 @@ type conn struct {
 	x         *exchange             // nil while nothing of a request is there
 	take      func(fd uintptr) bool // readSocket, made once
 	readErr   error                 // of that
+	give      func(fd uintptr) bool // writeSocket, made once
+	unwritten []byte                // for that
+	writeErr  error
 	step      step
 	bodyStep  step  // of an upload
 	marks     phase // found since the exchange began

@@ -63,7 +63,7 @@ type exchange struct {
 type another func(*head.Exchange) (head.To, *head.Reply)
 
 func (e *Engine) newExchange() *exchange {
-	x := &exchange{context: &lazyContext{}}
+	x := &exchange{context: &lazyContext{}, out: make([]byte, 0, 4<<10), sent: make([]byte, 0, 4<<10)}
 	x.asked.Fields, x.said.Fields = make(head.Fields, 0, 32), make(head.Fields, 0, 32)
 	x.said.answer, x.said.maxBytes = true, head.MaxResponseHeader
 	x.body.buf, x.answer.buf = &x.in, &x.from

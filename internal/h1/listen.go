@@ -65,7 +65,7 @@ func (e *Engine) start() {
 // begin serves a connection.
 func (e *Engine) begin(raw net.Conn) {
 	c := &conn{engine: e, raw: raw, nc: raw, socket: socketOf(raw)}
-	c.take = c.readSocket
+	c.take, c.give = c.readSocket, c.writeSocket
 	c.setRemote(addressOf(raw.RemoteAddr()))
 	e.mu.Lock()
 	e.open++

@@ -160,6 +160,32 @@ func (c *conn) readSocket(fd uintptr) bool {
 	return true
 }
 
+// write writes to the client.
+func (c *conn) write(b []byte) error {
+	if c.socket == nil || c.tls != nil {
+		_, err := c.nc.Write(b)
+		return err
+	}
+	c.unwritten, c.writeErr = b, nil
+	if err := c.socket.Write(c.give); err != nil {
+		return err
+	}
+	return c.writeErr
+}
+
+// writeSocket writes what the socket takes, until it has taken everything.
+func (c *conn) writeSocket(fd uintptr) (done bool) {
+	for len(c.unwritten) > 0 && c.writeErr == nil {
+		var n int
+		if n, c.writeErr = writeSocket(fd, c.unwritten); n == 0 && c.writeErr == nil {
+			return false
+		}
+		c.unwritten = c.unwritten[n:]
+	}
+	c.unwritten = nil
+	return true
+}
+
 // awaitByte waits until there is something to read. Below TLS is a socket, which can be asked without reading from it.
 func (c *conn) awaitByte() (first []byte, err error) {
 	if c.socket != nil {

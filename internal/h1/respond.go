@@ -241,7 +241,7 @@ func (x *exchange) flush() error {
 
 func (x *exchange) writeOut(b []byte) error {
 	x.c.to(giving)
-	if _, err := x.c.nc.Write(b); err != nil {
+	if err := x.c.write(b); err != nil {
 		x.c.look()
 		if cause := x.isAborted(); cause != nil {
 			return cause

@@ -27,7 +27,7 @@ func hasEnded(fd uintptr) bool {
 // readSocket reads what is there; again tells that nothing is.
 func readSocket(fd uintptr, p []byte) (n int, again bool, err error) {
 	for {
-		n, err = syscall.Read(int(fd), p)
+		n, err = sysRead(fd, p)
 		switch err {
 		case syscall.EINTR:
 			continue
@@ -43,7 +43,7 @@ func readSocket(fd uintptr, p []byte) (n int, again bool, err error) {
 // writeSocket writes what the socket takes at once.
 func writeSocket(fd uintptr, p []byte) (n int, err error) {
 	for {
-		n, err = syscall.Write(int(fd), p)
+		n, err = sysWrite(fd, p)
 		switch err {
 		case syscall.EINTR:
 			continue
