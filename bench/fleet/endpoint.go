@@ -59,17 +59,6 @@ func measureEndpoint(l *lab, t *table) error {
 	return nil
 }
 
-// healthy waits until Envoy believes in so many endpoints. Its own health checks are slower than a control plane.
-func (f front) healthy(s *site, n int) error {
-	return until(s.ctx, "Envoy finds its endpoints healthy", func() error {
-		text, err := fetch("http://" + f.admin + "/clusters")
-		if have := strings.Count(text, "::health_flags::healthy") - 1; err == nil && have < n { // one is the control plane
-			err = fmt.Errorf("%d are", have)
-		}
-		return err
-	})
-}
-
 // shows waits until Envoy has an endpoint, or has it no more.
 func (f front) shows(s *site, address string, is bool) error {
 	deadline := time.Now().Add(patience)

@@ -159,7 +159,7 @@ func (v *visitor) ask(method, id string, slow bool) (count int, err error) {
 		return 0, err
 	}
 	if answer.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("%s %s %s", answer.Status, answer.Header.Get("Proxy-Status"), text[:min(len(text), 150)])
+		return 0, fmt.Errorf("%s %s %s", answer.Status, answer.Header.Get("Proxy-Status"), strings.TrimSpace(string(text[:min(len(text), 150)])))
 	}
 	for _, set := range answer.Header.Values("Set-Cookie") {
 		v.cookie, _, _ = strings.Cut(set, ";")
