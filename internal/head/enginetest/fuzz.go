@@ -205,18 +205,27 @@ func untilSilent(c net.Conn) []byte {
 	}
 }
 
-// wellFormed reads the answers that a client got.
+// wellFormed judges the answers that a client got, up to a tunnel.
 func wellFormed(got []byte) error {
-	in := bufio.NewReader(bytes.NewReader(got))
-	for m, err := readMessage(in, answer); err == nil; m, err = readMessage(in, answer) {
+	for _, m := range answersIn(got) {
 		if isMalformed(m.broken) || m.broken == nil && m.status() == 0 {
 			return fmt.Errorf("the client got %q of %q", m, got)
 		}
-		if m.broken != nil || m.status() == 101 {
-			break
-		}
 	}
 	return nil
+}
+
+// answersIn takes apart what a client got. The last may be broken, or a 101.
+func answersIn(got []byte) (all []*message) {
+	for in := bufio.NewReader(bytes.NewReader(got)); ; {
+		m, err := readMessage(in, answer)
+		if err != nil {
+			return all
+		}
+		if all = append(all, m); m.broken != nil || m.status() == 101 {
+			return all
+		}
+	}
 }
 
 // probe asks for something of its own and must get it.
