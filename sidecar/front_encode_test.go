@@ -1,7 +1,6 @@
 package sidecar_test
 
 import (
-	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -76,21 +75,24 @@ func TestFrontEncodes(t *testing.T) {
 
 // A strong tag names bytes, and these are others: it becomes weak, as Envoy is told to make it, and a 304 says the same.
 func TestFrontWeakensTags(t *testing.T) {
-	for _, c := range []struct{ accept, match, status, tag, want string }{
-		{"gzip", "", "200", `"x"`, `W/"x"`},
-		{"gzip", "", "200", `W/"x"`, `W/"x"`},
-		{"", "", "200", `"x"`, `"x"`},
-		{"gzip", `W/"x"`, "304", `"x"`, `W/"x"`},
-		{"gzip", `"y", W/"x"`, "304", `"x"`, `W/"x"`},
-		{"gzip", `"x"`, "304", `"x"`, `"x"`},
-		{"", `W/"x"`, "304", `"x"`, `"x"`},
+	for _, c := range []struct {
+		accept, match string
+		status        int
+		tag, want     string
+	}{
+		{"gzip", "", 200, `"x"`, `W/"x"`},
+		{"gzip", "", 200, `W/"x"`, `W/"x"`},
+		{"", "", 200, `"x"`, `"x"`},
+		{"gzip", `W/"x"`, 304, `"x"`, `W/"x"`},
+		{"gzip", `"y", W/"x"`, 304, `"x"`, `W/"x"`},
+		{"gzip", `"x"`, 304, `"x"`, `"x"`},
+		{"", `W/"x"`, 304, `"x"`, `"x"`},
 	} {
 		b := newBalancer(t, "a1")
 		x := request("GET")
 		x.Request.Fields = append(x.Request.Fields, head.Field{Name: "Accept-Encoding", Value: c.accept}, head.Field{Name: "If-None-Match", Value: c.match})
 		b.must(x, "a1")
-		h := &head.Head{Fields: fieldsOf(longPage)}
-		fmt.Sscan(c.status, &h.Status)
+		h := &head.Head{Status: c.status, Fields: fieldsOf(longPage)}
 		h.Fields.Add("ETag", c.tag)
 		b.Encode(x, h)
 		if got := h.Fields.Get("ETag"); got != c.want {

@@ -13,6 +13,7 @@ import (
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tlsconfig "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -26,12 +27,21 @@ func readResource(typeURL string, packed *anypb.Any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.fits(nameOf(m), m); err != nil {
+	value, err := s.read(m)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: %w", shortType(typeURL), nameOf(m), err)
+	}
+	return value, nil
+}
+
+// read reads what fits the shape and keeps the rules of its type.
+func (s shape) read(m proto.Message) (any, error) {
+	if err := s.fits(m); err != nil {
 		return nil, err
 	}
 	if v, ok := m.(interface{ ValidateAll() error }); ok {
 		if err := v.ValidateAll(); err != nil {
-			return nil, fmt.Errorf("%q: %w", nameOf(m), err)
+			return nil, err
 		}
 	}
 	switch m := m.(type) {
@@ -83,7 +93,7 @@ func (r received) alike() error {
 		if first == nil {
 			first = &l
 		} else if l.managed != first.managed {
-			return fmt.Errorf("Listener %q: filter_chains[0].filters[0].typed_config differs from that of %q: only one for all listeners is supported", l.Name, first.Name)
+			return fmt.Errorf("filter_chains[0].filters[0].typed_config of Listener %q differs from that of %q: only one for all listeners is supported", l.Name, first.Name)
 		}
 	}
 	return nil

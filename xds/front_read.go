@@ -48,7 +48,7 @@ type served struct {
 
 func readListener(m *listener.Listener) (l listened, err error) {
 	if l.Address, err = readAddress(m.GetAddress()); err != nil {
-		return l, fmt.Errorf("Listener %q: address: %w", m.GetName(), err)
+		return l, fmt.Errorf("address: %w", err)
 	}
 	l.Name = m.GetName()
 	chain := m.GetFilterChains()[0]
@@ -64,7 +64,7 @@ func readListener(m *listener.Listener) (l listened, err error) {
 		return l, err
 	}
 	if l.managed, err = readManager(manager); err != nil {
-		return l, fmt.Errorf("Listener %q: %w", m.GetName(), err)
+		return l, err
 	}
 	l.Idle, l.HeaderTimeout, l.AccessLog = l.idle, l.headerTimeout, l.accessLog
 	return l, nil
@@ -108,14 +108,14 @@ func readRoutes(m *route.RouteConfiguration) (hosts []FrontHost, err error) {
 		for j, r := range v.GetRoutes() {
 			one, err := readRoute(r)
 			if err != nil {
-				return nil, fmt.Errorf("RouteConfiguration %q: virtual_hosts[%d].routes[%d].%w", m.GetName(), i, j, err)
+				return nil, fmt.Errorf("virtual_hosts[%d].routes[%d].%w", i, j, err)
 			}
 			routes = append(routes, one)
 		}
 		for _, domain := range v.GetDomains() {
 			name := strings.ToLower(domain)
 			if seen[name] || strings.LastIndexByte(name, '*') > 0 {
-				return nil, fmt.Errorf("RouteConfiguration %q: virtual_hosts[%d].domains: %q is there twice, or no NAME, *.NAME or *", m.GetName(), i, domain)
+				return nil, fmt.Errorf("virtual_hosts[%d].domains: %q is there twice, or no NAME, *.NAME or *", i, domain)
 			}
 			seen[name] = true
 			hosts = append(hosts, FrontHost{name, routes})
@@ -201,7 +201,7 @@ func readCluster(m *cluster.Cluster) (c served, err error) {
 			return c, err
 		}
 		if c.TLS, err = readUpstream(context); err != nil {
-			return c, fmt.Errorf("Cluster %q: transport_socket: %w", m.GetName(), err)
+			return c, fmt.Errorf("transport_socket: %w", err)
 		}
 	}
 	return c, nil
@@ -227,7 +227,7 @@ func readEndpoints(m *endpoint.ClusterLoadAssignment) ([]FrontBackend, error) {
 		for _, e := range locality.GetLbEndpoints() {
 			address, err := readAddress(e.GetEndpoint().GetAddress())
 			if err != nil {
-				return nil, fmt.Errorf("ClusterLoadAssignment %q: %w", m.GetClusterName(), err)
+				return nil, fmt.Errorf("endpoints: %w", err)
 			}
 			all = append(all, FrontBackend{Address: address, Draining: e.GetHealthStatus() == core.HealthStatus_DRAINING})
 		}
@@ -237,10 +237,7 @@ func readEndpoints(m *endpoint.ClusterLoadAssignment) ([]FrontBackend, error) {
 
 func readSecret(m *tlsconfig.Secret) (*tls.Certificate, error) {
 	pair, err := tls.X509KeyPair(content(m.GetTlsCertificate().GetCertificateChain()), content(m.GetTlsCertificate().GetPrivateKey()))
-	if err != nil {
-		return nil, fmt.Errorf("Secret %q: %w", m.GetName(), err)
-	}
-	return &pair, nil
+	return &pair, err
 }
 
 func content(d *core.DataSource) []byte {

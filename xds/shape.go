@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -141,7 +142,7 @@ func (b byName) judge(at string, v any) (wrong []string) {
 func unpack(v any) (proto.Message, error) {
 	packed, ok := v.(protoreflect.Message).Interface().(*anypb.Any)
 	if !ok {
-		return nil, fmt.Errorf("it is no Any")
+		return nil, errors.New("it is no Any")
 	}
 	return packed.UnmarshalNew()
 }
@@ -204,12 +205,12 @@ func quoted(v any) string {
 	return text
 }
 
-// fits returns why m is not of the shape; the name of the resource goes before each reason.
-func (s shape) fits(name string, m proto.Message) error {
+// fits returns why m is not of the shape.
+func (s shape) fits(m proto.Message) error {
 	wrong := s.message("", m.ProtoReflect())
 	if len(wrong) == 0 {
 		return nil
 	}
 	slices.Sort(wrong)
-	return fmt.Errorf("%s %q: %s", m.ProtoReflect().Descriptor().Name(), name, strings.Join(wrong, "; "))
+	return errors.New(strings.Join(wrong, "; "))
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -50,7 +49,7 @@ func startSecureStandIn(t *testing.T, plane, app, route string, pair ...tls.Cert
 	}
 	s := &standIn{app: app, route: route, address: l.Addr().String(), held: make(chan struct{})}
 	s.release = sync.OnceFunc(func() { close(s.held) })
-	server := &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
+	server := &http.Server{Handler: s, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	if len(pair) > 0 {
 		l = tls.NewListener(l, &tls.Config{Certificates: pair})
 	}

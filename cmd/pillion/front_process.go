@@ -81,7 +81,11 @@ func newFrontProcess(c *config.Config, args []string, handler func(*sidecar.Fron
 }
 
 func (p *frontProcess) leave(leave bool) {
-	p.log.Info(map[bool]string{true: "draining", false: "serving again"}[leave])
+	if leave {
+		p.log.Info("draining")
+	} else {
+		p.log.Info("serving again")
+	}
 	p.ports.leave(leave)
 }
 

@@ -100,7 +100,7 @@ func (r *reader) fill() {
 		}
 	}
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		if failed := r.encoder.Close(); failed != nil {
 			err = failed
 		}
