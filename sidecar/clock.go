@@ -44,6 +44,12 @@ func (c *Clock) Next(over sessioncodec.Stamp) sessioncodec.Stamp {
 	return sessioncodec.Stamp{Clock: max(c.last, over.Clock+1), Writer: c.writer}
 }
 
+// NextIn is Next for an entry of a record, which has none older than itself: where it was born under a clock far ahead, this clock does not follow.
+func (c *Clock) NextIn(r *sessioncodec.Record, over sessioncodec.Stamp) sessioncodec.Stamp {
+	over.Clock = max(over.Clock, uint64(r.Created))
+	return c.Next(over)
+}
+
 func (c *Clock) raise(clock uint64) {
 	if clock <= c.last {
 		return

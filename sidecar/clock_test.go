@@ -36,3 +36,20 @@ func TestClock(t *testing.T) {
 		}
 	})
 }
+
+// A session that was born under a clock far ahead takes writes of one that is right.
+func TestSessionFromAClockFarAhead(t *testing.T) {
+	born := time.Now().Add(2 * aheadLimit)
+	base := &sessioncodec.Record{Created: born.UnixMilli(), Accessed: born.UnixMilli(), Idle: 60, Lifetime: 3600}
+	e := newEdit(t, NewClock(1, func() {}), base, `{"a":1}`)
+	if changed, err := e.on(base); err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	codec, err := sessioncodec.New(sessioncodec.Options{Space: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := codec.Seal("p1:shop:x", e.record()); err != nil {
+		t.Error(err)
+	}
+}

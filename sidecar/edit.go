@@ -128,7 +128,7 @@ func (e *edit) plan(base *sessioncodec.Record) []step {
 func (e *edit) stamp(s *step, r *sessioncodec.Record) (sessioncodec.Entry, error) {
 	current, _ := find(r, s.change.Name, s.reserved)
 	s.over = current.Stamp
-	entry := sessioncodec.Entry{Name: s.change.Name, Stamp: e.clock.Next(s.over)}
+	entry := sessioncodec.Entry{Name: s.change.Name, Stamp: e.clock.NextIn(r, s.over)}
 	s.stamps = append(s.stamps, entry.Stamp)
 	switch {
 	case s.reserved:

@@ -143,3 +143,25 @@ func TestLoginMeetsRenewal(t *testing.T) {
 		v.must(`{}`)
 	})
 }
+
+// A renewal that began before another request's login carries that login over: or the renewed session would not end with its subject's.
+func TestRenewalMeetsLogin(t *testing.T) {
+	bothModes(t, func(t *testing.T, f *fleet, p *process) {
+		v := p.visitor()
+		v.get(patch(`{"a":1}`))
+		do, arrived, goOn := held(says("Pillion-Op", "renew"))
+		renewed := make(chan *answer)
+		go func() { renewed <- v.get(do) }()
+		<-arrived
+		p.visitor().take(v.id()).get(says("Pillion-Patch", `{"b":1}`, "Pillion-Subject", `"ada"`))
+		close(goOn)
+		<-renewed
+		v.must(`{"a":1,"b":1}`)
+		wait(time.Second)
+		if _, err := p.DestroySubject(t.Context(), "ada"); err != nil {
+			t.Fatal(err)
+		}
+		wait(3 * time.Second)
+		v.must(`{}`)
+	})
+}

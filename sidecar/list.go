@@ -49,7 +49,7 @@ func (l *list) put(ref string, born int64) {
 		}
 	}
 	had, _ := l.record.Find(ref)
-	l.record = l.record.With(sessioncodec.Entry{Name: ref, Value: strconv.AppendInt(nil, born, 10), Stamp: l.clock.Next(had.Stamp)})
+	l.record = l.record.With(sessioncodec.Entry{Name: ref, Value: strconv.AppendInt(nil, born, 10), Stamp: l.clock.NextIn(l.record, had.Stamp)})
 }
 
 func (l *list) remove(ref string) {
@@ -61,7 +61,7 @@ func (l *list) revoke(epoch uint64) {
 	l.keep(func(e sessioncodec.Entry) bool { return e.Kind == sessioncodec.Reserved })
 	had, _ := l.record.FindReserved(reservedEpoch)
 	value := strconv.AppendUint(nil, max(epoch, epochOf(l.record)+1), 10)
-	l.record = l.record.With(sessioncodec.Entry{Name: reservedEpoch, Kind: sessioncodec.Reserved, Value: value, Stamp: l.clock.Next(had.Stamp)})
+	l.record = l.record.With(sessioncodec.Entry{Name: reservedEpoch, Kind: sessioncodec.Reserved, Value: value, Stamp: l.clock.NextIn(l.record, had.Stamp)})
 }
 
 func (l *list) keep(keep func(sessioncodec.Entry) bool) {

@@ -136,38 +136,61 @@ func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec
 			return nil
 		})
 	}
-	late := &instructions{changes: difference(base, saved.Record)}
+	late := difference(base, saved.Record)
+	if was, is := binder(base), binder(fresh.loaded); was != is {
+		late.subject = nil // the renewal binds it itself
+	}
 	if late.none() {
 		return nil
 	}
-	return h.commit(ctx, fresh, h.edit(fresh, late))
+	e := h.edit(fresh, late)
+	err = h.commit(ctx, fresh, e)
+	if err == nil && late.subject != nil {
+		h.subjects.noted(fresh.id, e.record())
+	}
+	return err
+}
+
+// binder is whom a session is bound to.
+func binder(r *sessioncodec.Record) string {
+	subject, _, _ := bound(r)
+	return subject
 }
 
 // carry brings into the successor what a node, written after the renewal was answered, turns out to have taken into the old record while
 // that was live. An attribute that the successor has changed since its birth stays as it is there.
 func (h *Handler) carry(ctx context.Context, id ring.ID, born, known, found *sessioncodec.Record) error {
 	late := difference(known, found)
-	if len(late) == 0 {
+	if late.none() {
 		return nil
 	}
 	next := &visit{space: h.opts.Space, id: id, successor: true}
 	if err := h.keeper.find(ctx, next); err != nil || next.loaded == nil {
 		return err
 	}
-	late = slices.DeleteFunc(late, func(c sessioncodec.Change) bool {
+	late.changes = slices.DeleteFunc(late.changes, func(c sessioncodec.Change) bool {
 		was, _ := born.Find(c.Name)
 		is, _ := next.loaded.Find(c.Name)
 		return is.Stamp != was.Stamp
 	})
-	if len(late) == 0 {
+	if binder(born) != binder(next.loaded) {
+		late.subject = nil
+	}
+	if late.none() {
 		return nil
 	}
-	return h.commit(ctx, next, h.edit(next, &instructions{changes: late}))
+	return h.commit(ctx, next, h.edit(next, late))
 }
 
-// difference lists what newer has that base lacks.
-func difference(base, newer *sessioncodec.Record) []sessioncodec.Change {
-	var changes []sessioncodec.Change
+// difference lists what newer has that base lacks, as an app would ask for it.
+func difference(base, newer *sessioncodec.Record) *instructions {
+	late := &instructions{}
+	had, _ := base.FindReserved(reservedSubject)
+	if has, ok := newer.FindReserved(reservedSubject); ok && has.Stamp != had.Stamp {
+		if subject, epoch, ok := bound(newer); ok {
+			late.subject, late.epoch = &subject, epoch
+		}
+	}
 	for _, entry := range newer.Entries {
 		if entry.Kind == sessioncodec.Reserved {
 			continue
@@ -179,9 +202,9 @@ func difference(base, newer *sessioncodec.Record) []sessioncodec.Change {
 		if entry.Kind == sessioncodec.Deleted {
 			change.Op = sessioncodec.Delete
 		}
-		changes = append(changes, change)
+		late.changes = append(late.changes, change)
 	}
-	return changes
+	return late
 }
 
 // follow brings an edit whose session was renewed meanwhile into the successor; the request had loaded the session while it was live.

@@ -49,6 +49,7 @@ const slowest = 4 * time.Second
 type lineage struct {
 	visitor int
 	revokes []*Observation // of its visitor's subject
+	uses    []*Observation // that reached the app with it
 	acts    []*Observation // that changed it, or wanted to, in the order of their ends
 }
 
@@ -128,6 +129,9 @@ func (c *court) file(o *Observation) {
 	case fresh && l != nil:
 		c.sessions[session(o.set)] = l // renewed
 	}
+	if l != nil && o.reached {
+		l.uses = append(l.uses, o)
+	}
 	if l != nil && o.acted() {
 		l.acts = append(l.acts, o)
 	}
@@ -185,12 +189,27 @@ func (c *court) wrote(visitor int, name string) bool {
 
 // mayEnd tells whether a session's end was asked for before the app saw that it has none.
 func (l *lineage) mayEnd(o *Observation) bool {
+	if o.Start-l.used(o) > idle {
+		return true
+	}
 	if l.bound(o.seenAt) && slices.ContainsFunc(l.revokes, func(r *Observation) bool { return r.Start < o.seenAt }) {
 		return true
 	}
 	return slices.ContainsFunc(l.acts, func(a *Observation) bool {
 		return a.Start < o.seenAt && (a.deed.destroy || a.deed.renew && session(a.Shown) == session(o.Shown))
 	})
+}
+
+// used is when somebody used the session of o last before that.
+func (l *lineage) used(o *Observation) (last time.Duration) {
+	for _, u := range l.uses {
+		if session(u.Shown) == session(o.Shown) || session(u.set) == session(o.Shown) {
+			if u.End < o.Start {
+				last = max(last, u.End)
+			}
+		}
+	}
+	return last
 }
 
 // bound tells whether somebody may have logged in to the session before that time.
@@ -247,7 +266,7 @@ func (c *court) fresh(o *Observation) bool {
 
 // old judges the use of an id from before renewal a.
 func (c *court) old(o, a *Observation) {
-	if !a.acked() || a.End > o.Start {
+	if !a.acked() || a.End > o.Start || len(a.set) < 2 { // without a new id it found its session ended
 		return
 	}
 	if o.acked() && !o.deed.destroy {
