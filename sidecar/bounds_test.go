@@ -90,7 +90,7 @@ func TestSubjectsAreBounded(t *testing.T) {
 		l := &list{clock: h.clock, record: record, now: now, lifetime: h.opts.Lifetime}
 		l.begin()
 		l.put(strconv.Itoa(i), now.UnixMilli()+int64(i))
-		record = l.end()
+		record = h.subjects.bounded(now)(l.end())
 	}
 	refs := refsOf(record)
 	if len(refs) != listLimit || refs[0] != strconv.Itoa(2*listLimit-1) || refs[listLimit-1] != strconv.Itoa(listLimit) {

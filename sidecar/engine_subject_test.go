@@ -165,3 +165,25 @@ func TestRenewalMeetsLogin(t *testing.T) {
 		v.must(`{}`)
 	})
 }
+
+// A subject's list holds the living sessions, and at most 256: those that ended leave it, and of too many the oldest.
+func TestSubjectListIsBounded(t *testing.T) {
+	for _, row := range []struct{ logins, logouts, want int }{{5, 3, 2}, {300, 0, 256}} {
+		inMode(t, false, func(t *testing.T, f *fleet, p *process) {
+			var all []*visitor
+			for range row.logins {
+				v := p.visitor()
+				v.get(says("Pillion-Patch", `{"a":1}`, "Pillion-Subject", `"ada"`))
+				wait(100 * time.Millisecond)
+				all = append(all, v)
+			}
+			for _, v := range all[:row.logouts] {
+				v.get(op("destroy"))
+				wait(100 * time.Millisecond)
+			}
+			if n, err := p.DestroySubject(t.Context(), "ada"); err != nil || n != row.want {
+				t.Errorf("%d sessions are listed, want %d; %v", n, row.want, err)
+			}
+		})
+	}
+}

@@ -16,8 +16,8 @@ const (
 )
 
 // list is a subject's record while it is changed: an attribute for each session, its ref with the time of its birth, and the revocation epoch
-// as a reserved entry. It is a record like a session's, so that copies join. An entry that is dropped leaves no stamp behind: should another
-// copy bring it back, it names a session that has ended.
+// as a reserved entry. It is a record like a session's, so that copies join: who leaves the list is a deletion there, and what need not be stored
+// is dropped after the join.
 type list struct {
 	clock    *Clock
 	record   *sessioncodec.Record
@@ -25,14 +25,12 @@ type list struct {
 	lifetime time.Duration
 }
 
-// begin makes a new record where there is none, and drops sessions past their lifetime.
+// begin makes a new record where there is none.
 func (l *list) begin() {
 	if l.record == nil {
 		l.record = &sessioncodec.Record{Created: l.now.UnixMilli(), Lifetime: math.MaxUint32}
 		l.clock.See(l.record)
 	}
-	oldest := l.now.Add(-l.lifetime).UnixMilli()
-	l.keep(func(e sessioncodec.Entry) bool { return e.Kind == sessioncodec.Reserved || bornAt(e) > oldest })
 }
 
 // end returns the record, kept in the ring as long as a session can live.
@@ -43,31 +41,43 @@ func (l *list) end() *sessioncodec.Record {
 }
 
 func (l *list) put(ref string, born int64) {
-	if refs := l.refs(); len(refs) >= listLimit {
-		for _, old := range refs[listLimit-1:] {
-			l.remove(old)
-		}
-	}
 	had, _ := l.record.Find(ref)
 	l.record = l.record.With(sessioncodec.Entry{Name: ref, Value: strconv.AppendInt(nil, born, 10), Stamp: l.clock.NextIn(l.record, had.Stamp)})
 }
 
 func (l *list) remove(ref string) {
-	l.keep(func(e sessioncodec.Entry) bool { return e.Kind == sessioncodec.Reserved || e.Name != ref })
+	if had, ok := l.record.Find(ref); ok {
+		l.record = l.record.With(sessioncodec.Entry{Name: ref, Kind: sessioncodec.Deleted, Stamp: l.clock.NextIn(l.record, had.Stamp)})
+	}
 }
 
-// revoke raises the epoch and empties the list.
+// revoke raises the epoch, which empties the list.
 func (l *list) revoke(epoch uint64) {
-	l.keep(func(e sessioncodec.Entry) bool { return e.Kind == sessioncodec.Reserved })
 	had, _ := l.record.FindReserved(reservedEpoch)
 	value := strconv.AppendUint(nil, max(epoch, epochOf(l.record)+1), 10)
 	l.record = l.record.With(sessioncodec.Entry{Name: reservedEpoch, Kind: sessioncodec.Reserved, Value: value, Stamp: l.clock.NextIn(l.record, had.Stamp)})
 }
 
-func (l *list) keep(keep func(sessioncodec.Entry) bool) {
-	r := *l.record
-	r.Entries = slices.DeleteFunc(slices.Clone(r.Entries), func(e sessioncodec.Entry) bool { return !keep(e) })
-	l.record = &r
+// bounded returns what drops from a list the sessions past their lifetime, those listed before the last revocation, and of too many the oldest.
+func (s *subjects) bounded(now time.Time) func(*sessioncodec.Record) *sessioncodec.Record {
+	forget, oldest := s.h.forgetting(now), now.Add(-s.h.opts.Lifetime).UnixMilli()
+	return func(r *sessioncodec.Record) *sessioncodec.Record {
+		if r == nil {
+			return nil
+		}
+		revoked, _ := r.FindReserved(reservedEpoch)
+		youngest := refsOf(r)
+		youngest = youngest[:min(len(youngest), listLimit)]
+		over := func(e sessioncodec.Entry) bool {
+			return e.Kind == sessioncodec.JSON && (bornAt(e) <= oldest || e.Stamp.Compare(revoked.Stamp) < 0 || !slices.Contains(youngest, e.Name))
+		}
+		if slices.ContainsFunc(r.Entries, over) {
+			kept := *r
+			kept.Entries = slices.DeleteFunc(slices.Clone(r.Entries), over)
+			r = &kept
+		}
+		return forget(r)
+	}
 }
 
 func (l *list) refs() []string { return refsOf(l.record) }

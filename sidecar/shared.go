@@ -50,10 +50,11 @@ func (k *shared) find(ctx context.Context, v *visit) error {
 	return nil
 }
 
-// doubt judges copies when the id's own node is silent. The id may say that this node alone took the last change (see mark): a record without
-// it is older than what was acknowledged, and must not be built on. After ring.unknown_for it is the best there is.
+// doubt judges copies when the id's own node is silent. The id may say that this node alone took the last change (see label): a record without
+// it is older than what was acknowledged, and must not be built on. Nor must one that lies where only an earlier write left it. After ring.unknown_for it is the best there is.
 func (k *shared) doubt(id ring.ID, found store.Found) error {
-	if id.Epoch == 0 || found.Silent == nil || found.Record.State == sessioncodec.Destroyed || marked(found.Record, id.Epoch) {
+	sound := !found.Stray && id.Epoch == 0 || id.Epoch != 0 && marked(found.Record, id.Epoch)
+	if sound || found.Silent == nil || found.Record.State == sessioncodec.Destroyed {
 		return nil
 	}
 	if time.Duration(found.Silent.DownFor)*time.Millisecond <= k.h.opts.UnknownFor {

@@ -3,6 +3,8 @@ package sidecar
 import (
 	"context"
 	"encoding/binary"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -140,7 +142,7 @@ func (s *subjects) change(ctx context.Context, subject string, change func(*list
 	now := time.Now()
 	var mu sync.Mutex
 	saved, err := s.h.opts.Keyed.SaveKey(ctx, ring.SubjectKey(s.h.opts.Space, subject), "", store.Write{
-		Copies: sharedCopies, Wait: store.Both, Refill: true,
+		Copies: sharedCopies, Wait: store.Both, Refill: true, Forget: s.bounded(now),
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -190,10 +192,15 @@ func (h *Handler) endByRef(ctx context.Context, ref string) error {
 // sidecar. It returns how many sessions the list named.
 func (h *Handler) DestroySubject(ctx context.Context, subject string) (sessions int, err error) {
 	s := h.subjects
-	var refs []string
+	var mu sync.Mutex // a write goes on after it was answered
+	listed := map[string]bool{}
 	revoked := uint64(time.Now().UnixMilli())
 	_, err = s.change(ctx, subject, func(l *list) {
-		refs = l.refs()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, ref := range l.refs() {
+			listed[ref] = true
+		}
 		l.revoke(revoked)
 	})
 	if err != nil {
@@ -203,6 +210,9 @@ func (h *Handler) DestroySubject(ctx context.Context, subject string) (sessions 
 	known.mu.Lock()
 	known.epoch, known.read = max(known.epoch, revoked), time.Now()
 	known.mu.Unlock()
+	mu.Lock()
+	refs := slices.Sorted(maps.Keys(listed))
+	mu.Unlock()
 	defer h.forgetAll(refs)
 	for _, ref := range refs {
 		if err := h.endByRef(ctx, ref); err != nil {

@@ -58,6 +58,7 @@ func (s *Store) load(ctx context.Context, l load, reach store.Reach) (store.Foun
 	found := l.found(l.answers)
 	if named := l.fleet.byName[l.first]; named != nil && slices.ContainsFunc(l.answers, func(a answer) bool { return a.node == named && a.silent() }) {
 		found.Silent = &store.UnknownError{Node: named.name, DownFor: named.downFor().Milliseconds()}
+		found.Stray = l.stray()
 	}
 	return found, nil
 }
@@ -75,6 +76,18 @@ func (l *load) silent() *node {
 		}
 	}
 	return nil
+}
+
+// stray tells whether no node that shall hold a copy answered with one. A node that refuses connections shall hold none: the next of the order
+// stands in for it.
+func (l *load) stray() bool {
+	holders := make([]*node, 0, l.s.copies)
+	for _, configured := range ring.WriteOrder(l.fleet.nodes, l.key, l.first) {
+		if n := l.fleet.byName[configured.Name]; len(holders) < l.s.copies && (!n.down.Load() || n.soft.Load()) {
+			holders = append(holders, n)
+		}
+	}
+	return !slices.ContainsFunc(l.answers, func(a answer) bool { return a.record != nil && slices.Contains(holders, a.node) })
 }
 
 // silent tells whether the node did not answer, though it may still have its memory.

@@ -204,7 +204,7 @@ func (l *lineage) mayEnd(o *Observation) bool {
 func (l *lineage) used(o *Observation) (last time.Duration) {
 	for _, u := range l.uses {
 		if session(u.Shown) == session(o.Shown) || session(u.set) == session(o.Shown) {
-			if u.End < o.Start {
+			if u.End < o.Start && (u.seen.loaded || u.acted()) {
 				last = max(last, u.End)
 			}
 		}

@@ -273,9 +273,11 @@ func (s *Scenario) drawSteps(r *rand.Rand) {
 // visit reads twice after a fault, late enough and far enough apart to be followed by a touch.
 func (s *Scenario) visit(r *rand.Rand, visitor int, healing time.Duration) {
 	for _, after := range []time.Duration{4 * time.Second, 7 * time.Second} {
-		s.step(r, visitor, healing+after+duration(r, 0, 100*time.Millisecond), Read)
-		last := &s.Steps[len(s.Steps)-1]
-		last.Leaves = 0
+		for client := range s.Clients[visitor] {
+			s.step(r, visitor, healing+after+duration(r, 0, 100*time.Millisecond), Read)
+			last := &s.Steps[len(s.Steps)-1]
+			last.Client, last.Leaves = client, 0
+		}
 	}
 }
 
