@@ -89,3 +89,25 @@ func (f *fleet) holders(text string) (named, second *node) {
 	}
 	return named, second
 }
+
+// With one copy, what lies on another node than the named one was left there before: it is not taken over while that node is silent.
+func TestOnlyCopyIsWhereTheIDSays(t *testing.T) {
+	inMode(t, true, func(t *testing.T, f *fleet, p *process) {
+		v := p.visitor()
+		v.get(patch(`{"n":1}`))
+		other := f.sidecar("b2", p.alike)
+		named, second := f.holders(v.id())
+		named.silence(true)
+		if v.get(patch(`{"n":2}`)); v.parsed().Node != second.name {
+			t.Fatalf("the id names %s", v.parsed().Node)
+		}
+		p.kill()
+		named.silence(false)
+		second.silence(true)
+		if a := v.through(other).get(patch(`{"n":1.5}`)); a.StatusCode != 503 || a.token() != "ring_unknown" || a.app != nil {
+			t.Errorf("%d %s while the only node with the change is silent", a.StatusCode, a.token())
+		}
+		second.silence(false)
+		v.must(`{"n":2}`)
+	}, func(s *setup) { s.Copies, s.ring.Copies = 1, 1 })
+}

@@ -24,7 +24,6 @@ func TestMutantsAreCaught(t *testing.T) {
 		return asking(s) && slices.ContainsFunc(s.Faults, func(f sim.Fault) bool { return f.Kind == sim.Partition })
 	}
 	alone := func(s sim.Scenario) bool { return !s.Sticky && s.Promised && pauses(s) > 1 }
-	sole := func(s sim.Scenario) bool { return s.Copies == 1 && s.Promised }
 	for _, m := range []struct {
 		rule   string
 		where  func(sim.Scenario) bool // it can show
@@ -40,7 +39,6 @@ func TestMutantsAreCaught(t *testing.T) {
 		{"a locked commit is exact", locked, func(r sim.Ring) sidecar.Store { return careless{r} }, []sim.Invariant{sim.WrongCount}},
 		{"a renewal marks the old session", anywhere, func(r sim.Ring) sidecar.Store { return unmarked{r} }, []sim.Invariant{sim.OldID}},
 		{"an id names what one node alone has", alone, func(r sim.Ring) sidecar.Store { return trusting{r} }, []sim.Invariant{sim.LostUpdate}},
-		{"the only copy is where the id says", sole, func(r sim.Ring) sidecar.Store { return scavenging{r} }, []sim.Invariant{sim.LostUpdate}},
 		{"a silent owner is fenced", apart, func(r sim.Ring) sidecar.Store { return unfenced{r} }, []sim.Invariant{sim.LostUpdate, sim.Undead}},
 	} {
 		t.Run(m.rule, func(t *testing.T) {
@@ -211,20 +209,6 @@ func (t trusting) Load(ctx context.Context, id ring.ID, reach store.Reach) (stor
 	found, err := t.Store.Load(ctx, id, reach)
 	found.Silent = nil
 	return found, err
-}
-
-// scavenging takes a session over from any copy, wherever it lies.
-type scavenging struct{ sidecar.Store }
-
-func (c scavenging) Load(ctx context.Context, id ring.ID, reach store.Reach) (store.Found, error) {
-	return trusting(c).Load(ctx, id, reach)
-}
-
-func (c scavenging) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
-	if w.Anchor != "" {
-		w.Anchor, w.Refill = "", true
-	}
-	return c.Store.Save(ctx, id, w)
 }
 
 // unmarked leaves a renewed session as it was.
