@@ -235,7 +235,7 @@ func TestManyChangesAreFewPushes(t *testing.T) {
 	}
 	eventually(t, "all drain", draining)
 	took := time.Since(start)
-	if n := rebuilds() - before; n > 2+2*float64(took/paceWindow+1) {
+	if n := rebuilds() - before; n > 4*float64(took/paceWindow+2) {
 		t.Errorf("%v rebuilds in %v", n, took)
 	}
 	if testutil.ToFloat64(p.opts.Metrics.Coalesced) == 0 {

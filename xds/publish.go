@@ -66,15 +66,15 @@ func wake(c chan struct{}) {
 	}
 }
 
-// pace lets two publications go at once, and of more at most two in each window: a fleet that starts, or a hundred sidecars that change within
+// pace lets four publications go at once, and of more at most four in each window: a fleet that starts, or a hundred sidecars that change within
 // a moment, cost a front a few pushes, and a change that comes alone costs no wait. Where a publication takes long, none follows before as
 // much time has passed again.
 type pace struct {
-	begun [2]time.Time // the last two
+	begun [4]time.Time // the last four, the oldest first
 	after time.Time
 }
 
-const paceWindow = 40 * time.Millisecond
+const paceWindow = 60 * time.Millisecond
 
 // wait is how long the next publication has to.
 func (p *pace) wait(now time.Time) time.Duration {
@@ -83,7 +83,8 @@ func (p *pace) wait(now time.Time) time.Duration {
 
 // note is told of each publication, when it ends.
 func (p *pace) note(begun, ended time.Time) {
-	p.begun = [2]time.Time{p.begun[1], begun}
+	copy(p.begun[:], p.begun[1:])
+	p.begun[len(p.begun)-1] = begun
 	if took := ended.Sub(begun); took > paceWindow/4 {
 		p.after = ended.Add(took)
 	}

@@ -53,6 +53,10 @@ func measureEndpoint(l *lab, t *table) error {
 		if err != nil {
 			return err
 		}
+		select { // each is a change that comes alone
+		case <-time.After(100 * time.Millisecond):
+		case <-s.ctx.Done():
+		}
 	}
 	t.add("stream open until endpoint in Envoy", fmt.Sprintf("p50 %s, max %s", ms(quantile(opened, 0.5)), ms(quantile(opened, 1))), "1 ms, 5 ms", fmt.Sprintf("%d sidecars", n))
 	t.add("draining until Envoy knows", fmt.Sprintf("p50 %s, max %s", ms(quantile(closed, 0.5)), ms(quantile(closed, 1))), "", "as Envoy acknowledged it")
