@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -175,3 +178,55 @@ func BenchmarkIdleConnections(b *testing.B) {
 	b.ReportMetric(float64(used)/count, "B/conn")
 	b.ReportMetric(float64(int64(after.StackInuse)-int64(before.StackInuse))/count, "stack-B/conn")
 }
+
+// BenchmarkStream sends a gibibyte up and another down, and says how large the process is then.
+func BenchmarkStream(b *testing.B) {
+	const size = 1 << 30
+	apps, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer apps.Close()
+	app := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n, _ := io.Copy(io.Discard, r.Body); n > 0 {
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		for part := make([]byte, 64<<10); r.Context().Err() == nil; {
+			if _, err := w.Write(part); err != nil {
+				return
+			}
+		}
+	})}
+	go func() { _ = app.Serve(apps) }()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := New(Options{EngineOptions: head.EngineOptions{Handler: plain{head.To{Network: "tcp", Address: apps.Addr().String()}}}})
+	go func() { _ = e.Serve(l) }()
+	defer func() { _ = e.Shutdown(context.Background()) }()
+	b.SetBytes(2 * size)
+	for b.Loop() {
+		up, err := http.Post("http://"+l.Addr().String(), "application/octet-stream", io.LimitReader(zeros{}, size))
+		if err != nil || up.StatusCode != 200 {
+			b.Fatal(up, err)
+		}
+		up.Body.Close()
+		down, err := http.Get("http://" + l.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, down.Body); n != size || err != nil {
+			b.Fatal(n, err)
+		}
+		down.Body.Close()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	b.ReportMetric(float64(m.Sys)/(1<<20), "MiB-process")
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }

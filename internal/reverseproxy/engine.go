@@ -1,5 +1,6 @@
-// Package reverseproxy is the first HTTP engine: net/http before the app and httputil.ReverseProxy behind it, driving a
-// head.Handler. It owns connections, framing and bodies and knows no sessions (docs/decisions/0003-first-engine.md).
+// Package reverseproxy is the HTTP engine for clients that speak HTTP/2: net/http before the app and httputil.ReverseProxy behind it,
+// driving a head.Handler. It gets its connections from internal/h1, which serves HTTP/1.1; this one can too, and did at first
+// (docs/decisions/0003-first-engine.md). It owns connections, framing and bodies and knows no sessions.
 //
 // What it promises:
 //
