@@ -66,7 +66,7 @@ func TestOverloadIsNoSilence(t *testing.T) {
 		f := newFleet(t, 1)
 		p := f.sidecar("a1")
 		var ids []string
-		for range 1000 {
+		for range 3000 { // two nodes, each asked 64 things at once and with hundreds of reads that wait to be asked together
 			v := p.visitor()
 			v.get(patch(`{"a":1}`))
 			ids = append(ids, v.id())

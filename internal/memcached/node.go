@@ -41,6 +41,7 @@ type node struct {
 	slots   chan struct{} // one token for each operation in flight
 	now     atomic.Pointer[life]
 	meters  meters
+	gets    gets
 	health
 }
 
@@ -82,8 +83,8 @@ type item struct {
 	life  *life // the one it was read in
 }
 
-// get reads key; a miss is no error. A node that turns out to have a new life is asked again in that.
-func (n *node) get(key string) (item, error) {
+// getOne reads key in an operation of its own. A node that turns out to have a new life is asked again in that.
+func (n *node) getOne(key string) (item, error) {
 	for again := false; ; again = true {
 		l := n.now.Load()
 		var it *memcache.Item
@@ -95,14 +96,14 @@ func (n *node) get(key string) (item, error) {
 		case errors.Is(err, errNewLife) && !again:
 			continue
 		case errors.Is(err, memcache.ErrCacheMiss):
-			return item{life: l}, nil
+			return itemOf(nil, l), nil
 		case err != nil:
 			return item{}, err
 		case it.Key != key: // the connection is out of step (M5)
 			l.client.Close()
 			return item{}, errForeign
 		}
-		return item{hit: true, value: it.Value, cas: it.CasID, life: l}, nil
+		return itemOf(it, l), nil
 	}
 }
 
