@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -65,7 +66,7 @@ func newSimulated(l *lab, size crowdSize) (*simulated, error) {
 	}
 	f := &simulated{lab: l, size: size, target: listener.Addr().String()}
 	f.plane, err = xds.New(listener, xds.Options{
-		Services: services, Metrics: metrics.NewControlPlane(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+		Services: services, Metrics: metrics.NewControlPlane(prometheus.NewRegistry()), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
 		return nil, err

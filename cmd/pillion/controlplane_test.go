@@ -112,7 +112,7 @@ func TestControlPlaneOverTLS(t *testing.T) {
 		if err != nil {
 			return err.Error()
 		}
-		defer func() { _ = conn.Close() }()
+		defer conn.Close()
 		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
 	first := shown()

@@ -2,7 +2,6 @@ package h1
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -55,7 +54,7 @@ func readChunks(t *testing.T, text string, n int) string {
 		if waits != (reads > before) {
 			t.Fatalf("waits is %v, and it read %d times", waits, reads-before)
 		}
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF {
 			rest, _ := io.ReadAll(source)
 			return fmt.Sprintf("%s %v %s%s", all, b.trailer(), in.unread(), rest)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/acceptqueue"
+	"github.com/pillion-proxy/pillion/internal/socket"
 )
 
 // Serve accepts connections on l until Shutdown and returns nil then. It may be called for several listeners.
@@ -64,7 +65,7 @@ func (e *Engine) start() {
 
 // begin serves a connection.
 func (e *Engine) begin(raw net.Conn) {
-	c := &conn{engine: e, raw: raw, nc: raw, socket: socketOf(raw)}
+	c := &conn{engine: e, raw: raw, nc: raw, socket: socket.Of(raw)}
 	c.take, c.give = c.readSocket, c.writeSocket
 	c.setRemote(addressOf(raw.RemoteAddr()))
 	e.mu.Lock()

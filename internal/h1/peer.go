@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"errors"
 	"io"
 	"net/http"
 
@@ -41,7 +40,7 @@ func (x *exchange) wholeBody(most int) ([]byte, bool) {
 	var all []byte
 	for {
 		part, err := x.body.next()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF {
 			return all, true
 		}
 		if all = append(all, part...); err != nil || len(all) > most {

@@ -2,10 +2,10 @@ package h1
 
 import (
 	"io"
-	"syscall"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/head"
+	"github.com/pillion-proxy/pillion/internal/socket"
 )
 
 // Between requests a connection has no buffers: it borrows an exchange when there is something to read.
@@ -144,7 +144,7 @@ func (c *conn) fill(long bool) error {
 func (c *conn) readSocket(fd uintptr) bool {
 	in := &c.borrow().in
 	in.makeRoom(leastRoom)
-	n, again, err := readSocket(fd, in.b[in.w:])
+	n, again, err := socket.Read(fd, in.b[in.w:])
 	switch {
 	case again:
 		if !c.begun() {
@@ -177,7 +177,7 @@ func (c *conn) write(b []byte) error {
 func (c *conn) writeSocket(fd uintptr) (done bool) {
 	for len(c.unwritten) > 0 && c.writeErr == nil {
 		var n int
-		if n, c.writeErr = writeSocket(fd, c.unwritten); n == 0 && c.writeErr == nil {
+		if n, c.writeErr = socket.Write(fd, c.unwritten); n == 0 && c.writeErr == nil {
 			return false
 		}
 		c.unwritten = c.unwritten[n:]
@@ -194,14 +194,4 @@ func (c *conn) awaitByte() (first []byte, err error) {
 	var one [1]byte
 	n, err := c.nc.Read(one[:])
 	return one[:n], err
-}
-
-// socketOf returns nil where there is none, or none that can be asked.
-func socketOf(c any) syscall.RawConn {
-	if s, ok := c.(syscall.Conn); ok && canPeek {
-		if raw, err := s.SyscallConn(); err == nil {
-			return raw
-		}
-	}
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/head"
+	"github.com/pillion-proxy/pillion/internal/socket"
 )
 
 // upstream is a connection to the app.
@@ -50,7 +51,7 @@ func (x *exchange) connect(to app, pooled bool) (*upstream, error) {
 	if err != nil {
 		return nil, &unreachableError{err}
 	}
-	return &upstream{nc: nc, raw: socketOf(nc), app: to}, nil
+	return &upstream{nc: nc, raw: socket.Of(nc), app: to}, nil
 }
 
 // trusts tells whether a connection from the pool is good enough for the request. Its socket is looked at each time: an app that is about to
@@ -103,11 +104,11 @@ func (x *exchange) send(up *upstream) (sent int, err error) {
 // sendAndRead is what happens each time that send may try the socket.
 func (x *exchange) sendAndRead(fd uintptr) (done bool) {
 	if x.socketSent == 0 {
-		x.socketSent, x.socketErr = writeSocket(fd, x.sent)
+		x.socketSent, x.socketErr = socket.Write(fd, x.sent)
 		return x.socketSent < len(x.sent) // the rest is written the common way
 	}
 	x.from.makeRoom(leastRoom)
-	n, again, err := readSocket(fd, x.from.b[x.from.w:])
+	n, again, err := socket.Read(fd, x.from.b[x.from.w:])
 	if again {
 		return false
 	}

@@ -63,12 +63,19 @@ func (n *node) dialer(l *life) func(context.Context, string, string) (net.Conn, 
 // connect dials host:port, unix:/path or tls:host:port.
 func (n *node) connect(ctx context.Context) (net.Conn, error) {
 	if path, ok := strings.CutPrefix(n.address, "unix:"); ok {
-		return n.s.dial(ctx, "unix", path)
+		conn, err := n.s.dial(ctx, "unix", path)
+		if err != nil {
+			return nil, err
+		}
+		return directly(conn), nil
 	}
 	address, secure := strings.CutPrefix(n.address, "tls:")
 	conn, err := n.s.dial(ctx, "tcp", address)
-	if err != nil || !secure {
-		return conn, err
+	if err != nil {
+		return nil, err
+	}
+	if !secure {
+		return directly(conn), nil
 	}
 	config := n.s.tls.Clone()
 	if config == nil {

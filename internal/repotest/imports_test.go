@@ -22,8 +22,8 @@ var mayImport = map[string][]string{
 	"sidecar":               {"internal/cache", "internal/coding", "internal/head", "internal/metrics", "internal/ring", "internal/store", "sessioncodec"},
 	"xds":                   {"internal/metrics", "xds/server"},
 	"xds/server":            {},
-	"internal/memcached":    {"internal/cache", "internal/metrics", "internal/ring", "internal/store", "sessioncodec"},
-	"internal/h1":           {"internal/acceptqueue", "internal/head"},
+	"internal/memcached":    {"internal/cache", "internal/metrics", "internal/ring", "internal/socket", "internal/store", "sessioncodec"},
+	"internal/h1":           {"internal/acceptqueue", "internal/head", "internal/socket"},
 	"internal/reverseproxy": {"internal/acceptqueue", "internal/head"},
 	"internal/admin":        {"internal/loopback"},
 	"internal/api":          {"internal/loopback"},
@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"internal/metrics":     {},
 	"internal/loopback":    {},
 	"internal/acceptqueue": {},
+	"internal/socket":      {},
 
 	"internal/apptest":               {"internal/acceptqueue"},
 	"internal/head/enginetest":       {"internal/head"},

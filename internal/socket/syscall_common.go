@@ -1,6 +1,6 @@
 //go:build unix && (!linux || race)
 
-package h1
+package socket
 
 import "syscall"
 

@@ -1,0 +1,14 @@
+//go:build !unix
+
+package socket
+
+import "errors"
+
+// Supported tells whether this system's sockets can be called so.
+const Supported = false
+
+// Read reads nothing here.
+func Read(uintptr, []byte) (n int, again bool, err error) { return 0, false, errors.ErrUnsupported }
+
+// Write writes nothing here.
+func Write(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
