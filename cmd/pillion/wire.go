@@ -96,14 +96,22 @@ func storeOptions(c *config.Config, nodes []ring.Node, codec *sessioncodec.Codec
 	}
 	if c.Sticky {
 		o.Copies = c.Copies
-	} else {
-		o.Opened = int64(c.HeaderCache) / 2
 	}
+	o.Opened = openedCopies(c)
 	user, password, err := c.Ring.Auth()
 	if user != "" {
 		o.Auth = func() (string, string) { return user, password }
 	}
 	return o, err
+}
+
+// openedCopies is the store's part of header_cache. Shared mode asks it with each request; sticky mode only where sessions change, to know
+// what it wrote there last.
+func openedCopies(c *config.Config) int64 {
+	if c.Sticky {
+		return int64(c.HeaderCache) / 4
+	}
+	return int64(c.HeaderCache) / 2
 }
 
 func sessionOptions(c *config.Config, route string, m *metrics.Metrics, log *slog.Logger) (sidecar.Options, error) {
@@ -124,11 +132,8 @@ func sessionOptions(c *config.Config, route string, m *metrics.Metrics, log *slo
 		Refuse: c.Ring.Isolated == config.IsolatedRefuse, Anonymous: c.Ring.Unknown == config.UnknownAnonymous, UnknownFor: c.Ring.UnknownFor,
 		Lock: lockModes[c.Lock], LockPaths: c.LockPaths, LockWait: c.LockWait,
 		Creations: c.Creations, TrustedProxies: c.TrustedProxies,
-		Strict: c.Strict, MemoryLimit: c.MemoryLimit.Of(total), HeaderCache: int64(c.HeaderCache), Handles: c.API.Listen != "",
+		Strict: c.Strict, MemoryLimit: c.MemoryLimit.Of(total), HeaderCache: int64(c.HeaderCache) - openedCopies(c), Handles: c.API.Listen != "",
 		Secrets: secrets(c), Random: rand.Reader, Metrics: m, Log: log,
-	}
-	if !c.Sticky {
-		o.HeaderCache /= 2 // the store has the other half
 	}
 	for _, key := range c.AppAuth.Keys {
 		o.AppAuth = append(o.AppAuth, key.Content)

@@ -201,7 +201,7 @@ var limitKeys = []key{
 		live(between(func(c *Config) *int { return &c.Creations }, 0, 1<<24))},
 	{"memory_limit", "25%", "memory for sticky sessions: a size, or a part of the machine's", "512MiB",
 		memory(func(c *Config) *Memory { return &c.MemoryLimit })},
-	{"header_cache", "64MiB", "memory for the header values of sessions in use, and in shared mode for their opened copies", "",
+	{"header_cache", "64MiB", "memory for the header values of sessions in use and, a quarter of it or in shared mode half, for their opened copies", "",
 		size(func(c *Config) *int { return &c.HeaderCache })},
 	{"log.level", "info", "debug, info, warn or error", "",
 		live(level(func(c *Config) *slog.Level { return &c.Log.Level }))},
