@@ -89,7 +89,6 @@ type lab struct {
 	pillion   string
 	key       string // file of the fleet's key
 	processes []*process
-	ports     int
 }
 
 func newLab(ctx context.Context, o options) (*lab, error) {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -66,7 +65,7 @@ func newSimulated(l *lab, size crowdSize) (*simulated, error) {
 	}
 	f := &simulated{lab: l, size: size, target: listener.Addr().String()}
 	f.plane, err = xds.New(listener, xds.Options{
-		Services: services, Metrics: metrics.NewControlPlane(prometheus.NewRegistry()), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Services: services, Metrics: metrics.NewControlPlane(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err

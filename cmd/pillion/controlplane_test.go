@@ -112,7 +112,7 @@ func TestControlPlaneOverTLS(t *testing.T) {
 		if err != nil {
 			return err.Error()
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
 	first := shown()

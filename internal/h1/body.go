@@ -100,7 +100,7 @@ func (b *body) skip(n int) []byte {
 // more reads once. The end of the connection is the end of a body that nothing else delimits.
 func (b *body) more() error {
 	err := b.from()
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		return err
 	}
 	if b.kind == byClose {

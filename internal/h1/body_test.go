@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -54,7 +55,7 @@ func readChunks(t *testing.T, text string, n int) string {
 		if waits != (reads > before) {
 			t.Fatalf("waits is %v, and it read %d times", waits, reads-before)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			rest, _ := io.ReadAll(source)
 			return fmt.Sprintf("%s %v %s%s", all, b.trailer(), in.unread(), rest)
 		}

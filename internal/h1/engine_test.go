@@ -3,6 +3,7 @@ package h1
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -182,7 +183,7 @@ func TestIdleConnectionsAreParked(t *testing.T) {
 		}
 		eventually(t, "parked", func() bool { c := s.engine.one(); return c != nil && c.step.phase() == parked })
 	}
-	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("after limits.idle: %d, %v", n, err)
 	}
 }

@@ -16,15 +16,13 @@ import (
 func feed(p *headParser, text string, n int) (rest string, done bool, refused *head.Reply) {
 	var b buffer
 	p.reset(nil)
-	for r := strings.NewReader(text); ; {
-		if err := b.fill(&pieces{r, n}); err != nil {
-			return "", false, nil
-		}
+	for r := strings.NewReader(text); b.fill(&pieces{r, n}) == nil; {
 		if done, refused = p.parse(&b); done {
 			left, _ := io.ReadAll(r)
 			return string(b.unread()) + string(left), true, refused
 		}
 	}
+	return "", false, nil
 }
 
 type pieces struct {
@@ -176,7 +174,7 @@ func readBody(p *headParser, rest string) (all []byte, err error) {
 	}
 	for {
 		part, err := b.next()
-		if errors.Is(err, io.EOF) && err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return all, nil
 		}
 		if err != nil {

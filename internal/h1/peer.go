@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"errors"
 	"io"
 	"net/http"
 
@@ -40,7 +41,7 @@ func (x *exchange) wholeBody(most int) ([]byte, bool) {
 	var all []byte
 	for {
 		part, err := x.body.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return all, true
 		}
 		if all = append(all, part...); err != nil || len(all) > most {

@@ -128,7 +128,7 @@ func (x *exchange) roundTrip(up *upstream) (sent int, err error) {
 func (x *exchange) awaitAnswer(up *upstream) error {
 	if x.waiting {
 		_ = up.nc.SetReadDeadline(time.Now().Add(head.ContinueAfter))
-		defer up.nc.SetReadDeadline(zeroTime)
+		defer func() { _ = up.nc.SetReadDeadline(zeroTime) }()
 	}
 	for flood := 0; ; {
 		err := x.readAnswer(up)
@@ -220,7 +220,7 @@ func (x *exchange) readAnswer(up *upstream) error {
 func (x *exchange) moreOfAnswer() error {
 	x.c.to(taking)
 	err := x.from.fillBody(x.up.nc)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		x.c.look()
 		err = x.why(err)
 	}

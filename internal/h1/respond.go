@@ -161,11 +161,11 @@ func (x *exchange) plain(kind bodyKind) error {
 		part, err := x.answer.next()
 		if err == nil {
 			err = x.give(part, kind)
-		} else if err != io.EOF {
+		} else if !errors.Is(err, io.EOF) {
 			return x.broken(err)
 		}
 		if err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err

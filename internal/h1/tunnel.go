@@ -109,7 +109,7 @@ func (t *tunnelled) pass(to, from net.Conn, ahead []byte, f *frames, count *int6
 				return err
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if w, ok := to.(interface{ CloseWrite() error }); ok {
 				return w.CloseWrite()
 			}

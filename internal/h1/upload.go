@@ -53,7 +53,7 @@ func (x *exchange) runUpload(u *upload, up *upstream) {
 		}
 		if err == nil {
 			err = x.pass(u, up, part)
-		} else if err == io.EOF {
+		} else if errors.Is(err, io.EOF) {
 			u.clean = x.passEnd(u, up) == nil
 			if x.limit > 0 {
 				x.c.until.Store(now() + int64(x.limit))

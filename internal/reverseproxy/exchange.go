@@ -105,7 +105,7 @@ func (x *exchange) finish() {
 	abort := false
 	switch panicked := recover(); panicked {
 	case nil:
-		if context.Cause(x.Context) == errClosed {
+		if errors.Is(context.Cause(x.Context), errClosed) {
 			x.note(errClosed)
 		}
 	case http.ErrAbortHandler:
@@ -139,7 +139,7 @@ func (x *exchange) finish() {
 
 // cutOff says whose end broke a response off.
 func (x *exchange) cutOff() error {
-	if context.Cause(x.Context) == errClosed {
+	if errors.Is(context.Cause(x.Context), errClosed) {
 		return errClosed
 	}
 	if x.Context.Err() != nil {

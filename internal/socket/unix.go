@@ -3,6 +3,7 @@
 package socket
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -14,13 +15,13 @@ const Supported = true
 func Read(fd uintptr, p []byte) (n int, again bool, err error) {
 	for {
 		n, err = sysRead(fd, p)
-		switch err {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			return 0, true, nil
-		case nil:
+		switch {
+		case err == nil:
 			return n, false, nil
+		case errors.Is(err, syscall.EAGAIN):
+			return 0, true, nil
+		case errors.Is(err, syscall.EINTR):
+			continue
 		}
 		return 0, false, os.NewSyscallError("read", err)
 	}
@@ -30,13 +31,13 @@ func Read(fd uintptr, p []byte) (n int, again bool, err error) {
 func Write(fd uintptr, p []byte) (n int, err error) {
 	for {
 		n, err = sysWrite(fd, p)
-		switch err {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			return 0, nil
-		case nil:
+		switch {
+		case err == nil:
 			return n, nil
+		case errors.Is(err, syscall.EAGAIN):
+			return 0, nil
+		case errors.Is(err, syscall.EINTR):
+			continue
 		}
 		return 0, os.NewSyscallError("write", err)
 	}

@@ -31,6 +31,7 @@ func TestMutantsAreCaught(t *testing.T) {
 		want   []sim.Invariant // one of them
 	}{
 		{"copies are joined, not chosen between", anywhere, func(r sim.Ring) sidecar.Store { return chooser{r} }, []sim.Invariant{sim.LostUpdate}},
+		{"a write meets what is stored", anywhere, func(r sim.Ring) sidecar.Store { return blind{r} }, []sim.Invariant{sim.LostUpdate}},
 		{"an acknowledgement follows the write", anywhere, func(r sim.Ring) sidecar.Store { return hasty{r} }, []sim.Invariant{sim.LostUpdate}},
 		{"a lost copy is written again", anywhere, func(r sim.Ring) sidecar.Store { return stingy{r} }, []sim.Invariant{sim.LostSession}},
 		{"a logout leaves a tombstone", anywhere, func(r sim.Ring) sidecar.Store { return eraser{r} }, []sim.Invariant{sim.Undead}},
@@ -115,6 +116,15 @@ func overrule(a, b *sessioncodec.Record) *sessioncodec.Record {
 		}
 	}
 	return joined.With(gone...)
+}
+
+// blind writes what it has over what is stored.
+type blind struct{ sidecar.Store }
+
+func (b blind) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	join := w.Join
+	w.Join = func(*sessioncodec.Record) (*sessioncodec.Record, error) { return join(nil) }
+	return b.Store.Save(ctx, id, w)
 }
 
 // hasty acknowledges first and writes afterwards.
