@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -95,33 +97,49 @@ func TestDrainAndUndrainSidecar(t *testing.T) {
 	}
 }
 
+// instead returns args with other values for some flags.
+func instead(args []string, values map[string]string) []string {
+	args = slices.Clone(args)
+	for i := range args[1:] {
+		if value, ok := values[args[i]]; ok {
+			args[i+1] = value
+		}
+	}
+	return args
+}
+
 // drain --wait says what it waits for, and that the time is over.
 func TestDrainSaysWhatItWaitsFor(t *testing.T) {
 	s := startFleetSite(t)
-	a1 := s.sidecars["a1"]
-	eventually(t, "it serves", func() bool { return statusOf(a1.address) == 200 })
+	finish := make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-finish }))
+	t.Cleanup(app.Close)
+	end := sync.OnceFunc(func() { close(finish) })
+	t.Cleanup(end)
+	a3 := startCommand(t, append(instead(s.args["a1"], map[string]string{"--route": "a3", "--upstream": app.URL}), "--listen", "127.0.0.1:0")...)
+	eventually(t, "it is registered and serves", func() bool { return s.registered(t) == 3 && statusOf(a3.address) == 200 })
 	slow := make(chan error, 1)
 	go func() {
-		answer, err := http.Get("http://" + a1.address + "/counter?delay=3000")
+		answer, err := http.Get("http://" + a3.address + "/")
 		if err == nil {
-			_ = answer.Body.Close()
+			err = answer.Body.Close()
 		}
 		slow <- err
 	}()
-	waiting := func() string {
-		var now struct{ Waiting []string }
-		get(t, a1.admin, "/drain", &now)
-		return strings.Join(now.Waiting, " ")
-	}
-	if code, _, errs := pillion(t, "drain", "--admin", a1.admin); code != 0 {
+	if code, _, errs := pillion(t, "drain", "--admin", a3.admin); code != 0 {
 		t.Fatal(errs)
 	}
-	eventually(t, "a request is under way", func() bool { return strings.Contains(waiting(), "1 requests under way") })
-	code, out, errs := pillion(t, "drain", "--admin", a1.admin, "--wait", "--timeout", "50ms")
-	if code != 1 || !strings.Contains(out, "waiting: ") || !strings.Contains(errs, "the timeout is over; still waiting: 1 requests under way") {
+	eventually(t, "only the request is waited for", func() bool {
+		var now struct{ Waiting []string }
+		get(t, a3.admin, "/drain", &now)
+		return slices.Equal(now.Waiting, []string{"1 requests under way"})
+	})
+	code, out, errs := pillion(t, "drain", "--admin", a3.admin, "--wait", "--timeout", "50ms")
+	if code != 1 || !strings.Contains(out, "waiting: 1 requests under way") || !strings.Contains(errs, "the timeout is over; still waiting: 1 requests under way") {
 		t.Errorf("drain --wait: %d\n%s%s", code, out, errs)
 	}
-	if code, out, errs := pillion(t, "drain", "--admin", a1.admin, "--wait"); code != 0 || !strings.Contains(out, "drained") {
+	end()
+	if code, out, errs := pillion(t, "drain", "--admin", a3.admin, "--wait"); code != 0 || !strings.Contains(out, "drained") {
 		t.Errorf("drain --wait: %d\n%s%s", code, out, errs)
 	}
 	if err := <-slow; err != nil {
