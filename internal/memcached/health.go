@@ -123,10 +123,14 @@ func (n *node) recovered() {
 func (n *node) fall(err error, soft bool) {
 	n.s.falling.Lock()
 	defer n.s.falling.Unlock()
-	if n.down.Load() || n.closed.Load() {
-		return
-	}
 	switch {
+	case n.closed.Load():
+		return
+	case n.down.Load():
+		if gone(err) {
+			n.soft.Store(false) // it was silent; now it will not come back with what it had
+		}
+		return
 	case soft && !n.hasWitness():
 		n.s.acquit()
 		return

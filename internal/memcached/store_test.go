@@ -94,9 +94,12 @@ func update(mine *sessioncodec.Record) store.Write {
 	return joining(mine, store.Write{Copies: 2, Wait: store.Both})
 }
 
+// mustSave waits for a first acknowledgement as a request does (commit_timeout), on a busy machine longer.
 func mustSave(t testing.TB, s *Store, id ring.ID, w store.Write) store.Saved {
 	t.Helper()
-	saved, err := s.Save(context.Background(), id, w)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	saved, err := s.Save(ctx, id, w)
 	if err != nil {
 		t.Fatalf("save: %v", err)
 	}
