@@ -49,12 +49,16 @@ func (e *Engine) sweep() {
 		}
 		e.due.Store(now() + int64(rest))
 		timer.Reset(rest)
+		woken := e.woken
+		if rest <= tick {
+			woken = nil // it looks soon anyway, and clients that come all the time must not put that off
+		}
 		select {
 		case <-e.stopped:
 			return
 		case <-timer.C:
 			continue
-		case <-e.woken:
+		case <-woken:
 		}
 		timer.Reset(tick)
 		select {
