@@ -76,7 +76,9 @@ func failureOf(err error) result {
 }
 
 // gone tells whether the node's host answers that nobody listens there. A host out of reach is no such answer: the node may live.
-func gone(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) }
+func gone(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist)
+}
 
 // stale tells whether err is that of a pooled connection whose server went away meanwhile.
 func stale(err error) bool {
