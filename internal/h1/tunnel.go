@@ -88,8 +88,8 @@ func (t *tunnelled) run() error {
 	case err != nil:
 		_ = c.nc.SetDeadline(pastDeadline)
 	}
-	x.in.r, x.from.r = x.in.w, x.from.w
 	err = errors.Join(err, <-upward)
+	x.in.r, x.from.r = x.in.w, x.from.w
 	if cause := x.isAborted(); cause != nil {
 		return cause
 	}

@@ -40,7 +40,7 @@ type Exchange struct {
 	Session  any                  // the Handler's state of this exchange
 
 	// Close breaks the exchange off: both connections end, the app sees its client leave, End follows. The engine sets it and never blocks
-	// in it. The Handler may call it from any goroutine, after it has let the final head pass and before End returns.
+	// in it. The Handler may call it from any goroutine, after it has let the final head pass; End must not return before the call has.
 	Close func()
 }
 

@@ -76,6 +76,13 @@ func (h *handler) End(x *head.Exchange, err error) {
 	h.ended.Add(1)
 }
 
+// closeOpen breaks an exchange off. Its End waits, as the contract of Close has it.
+func (h *handler) closeOpen(x *head.Exchange) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x.Close()
+}
+
 // seen are the statuses of all heads that Response saw.
 func (h *handler) seen() []int {
 	h.mu.Lock()

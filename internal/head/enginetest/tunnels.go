@@ -171,7 +171,7 @@ func testCloseEndsWhatIsOpen(t *testing.T, build Build) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, _ := r.websocket()
-	(<-exchanges).Close()
+	f.closeOpen(<-exchanges)
 	if _, _, err := c.Read(ctx); err == nil || ctx.Err() != nil {
 		t.Errorf("the tunnel is still open: %v", err)
 	}
@@ -181,7 +181,7 @@ func testCloseEndsWhatIsOpen(t *testing.T, build Build) {
 	if _, err := readHead(bufio.NewReader(events)); err != nil {
 		t.Fatal(err)
 	}
-	x.Close()
+	f.closeOpen(x)
 	_ = events.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.ReadAll(events); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the stream is still open")
