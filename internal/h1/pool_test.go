@@ -42,7 +42,7 @@ func startResident(t *testing.T, leaves bool) *resident {
 }
 
 func (r *resident) serve(nc *net.TCPConn) {
-	defer nc.Close()
+	defer func() { _ = nc.Close() }()
 	r.begun <- struct{}{}
 	for in := bufio.NewReader(nc); ; {
 		req, err := http.ReadRequest(in)
