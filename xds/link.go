@@ -119,7 +119,10 @@ func (l *link) stream(ctx context.Context) error {
 		Node: l.client.announce(ip).node(), TypeUrl: opaqueType,
 		ResourceNamesSubscribe: l.client.names(), InitialResourceVersions: maps.Clone(l.versions),
 	}); err != nil {
-		return streamError(stream, err)
+		if errors.Is(err, io.EOF) {
+			_, err = stream.Recv() // says why
+		}
+		return err
 	}
 	l.client.update(func() { l.connected = true })
 	return l.exchange(stream, ip)
@@ -127,40 +130,41 @@ func (l *link) stream(ctx context.Context) error {
 
 // exchange answers what comes, and repeats the announcement when it changes. Only this goroutine sends.
 func (l *link) exchange(stream discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, ip string) error {
-	type received struct {
-		response *discovery.DeltaDiscoveryResponse
-		err      error
-	}
-	incoming := make(chan received)
+	incoming, failed := make(chan *discovery.DeltaDiscoveryResponse), make(chan error, 1)
 	go func() {
 		for {
 			r, err := stream.Recv()
-			select {
-			case incoming <- received{r, err}:
-			case <-stream.Context().Done():
+			if err != nil {
+				failed <- err
 				return
 			}
-			if err != nil {
-				return
+			select {
+			case incoming <- r:
+			case <-stream.Context().Done():
 			}
 		}
 	}()
 	for {
 		var request *discovery.DeltaDiscoveryRequest
 		select {
-		case <-stream.Context().Done():
-			return stream.Context().Err()
+		case err := <-failed:
+			return err
 		case <-l.news:
 			request = &discovery.DeltaDiscoveryRequest{Node: l.client.announce(ip).node(), TypeUrl: opaqueType}
 		case r := <-incoming:
-			if r.err != nil {
-				return r.err
-			}
 			l.answered()
-			request = l.answer(r.response)
+			request = l.answer(r)
 		}
-		if err := stream.Send(request); err != nil {
-			return streamError(stream, err)
+		err := stream.Send(request)
+		for errors.Is(err, io.EOF) { // what was received says why
+			select {
+			case err = <-failed:
+				return err
+			case <-incoming:
+			}
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -190,16 +194,6 @@ func (l *link) answer(r *discovery.DeltaDiscoveryResponse) *discovery.DeltaDisco
 		request.ErrorDetail = &statuspb.Status{Code: int32(codes.InvalidArgument), Message: oneLine(err)}
 	}
 	return request
-}
-
-// streamError: a failed Send says io.EOF, and Recv says why.
-func streamError(stream discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, err error) error {
-	if errors.Is(err, io.EOF) {
-		if _, why := stream.Recv(); why != nil {
-			return why
-		}
-	}
-	return err
 }
 
 // dialOptions find a control plane that is gone within 13 s; a connection that fails is the caller's to try again, not grpc's.
