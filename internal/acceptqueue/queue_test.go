@@ -26,7 +26,11 @@ func closeUnderFire(t *testing.T, address string) {
 	t.Helper()
 	l, err := acceptqueue.Listen(address)
 	if err != nil {
-		t.Skipf("%s: %v", address, err)
+		if address == "[::1]:0" {
+			t.Log(err) // a machine without IPv6
+			return
+		}
+		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	target := map[string]string{"127.0.0.1:0": "127.0.0.1:", "[::1]:0": "[::1]:", ":0": "127.0.0.1:"}[address] + port
