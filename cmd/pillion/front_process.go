@@ -19,6 +19,7 @@ import (
 
 	"github.com/pillion-proxy/pillion/internal/admin"
 	"github.com/pillion-proxy/pillion/internal/config"
+	"github.com/pillion-proxy/pillion/internal/governor"
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/metrics"
 	"github.com/pillion-proxy/pillion/sidecar"
@@ -126,6 +127,7 @@ func (p *frontProcess) open(out io.Writer) (err error) {
 // start runs what goes on beside the requests until ctx ends.
 func (p *frontProcess) start(ctx context.Context) *sync.WaitGroup {
 	var background sync.WaitGroup
+	background.Go(func() { governor.Run(ctx) })
 	background.Go(func() { p.front.Run(ctx) })
 	background.Go(func() { p.ports.run(ctx) })
 	background.Go(func() { p.watcher.Run(ctx) })

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -20,14 +19,11 @@ import (
 	"github.com/pillion-proxy/pillion/internal/admin"
 	"github.com/pillion-proxy/pillion/internal/api"
 	"github.com/pillion-proxy/pillion/internal/config"
+	"github.com/pillion-proxy/pillion/internal/governor"
 )
 
 // flushWithin bounds what a leaving sidecar waits for: requests under way, then writes still owed to the ring.
 const flushWithin = 10 * time.Second
-
-// gcPercent is how much the heap may grow before garbage is collected, unless GOGC says otherwise. Most of a large heap are sessions, which
-// hold no pointers and are cheap to pass over; spare room for as much again would cost more than looking twice as often.
-const gcPercent = 40
 
 func newSidecarCommand(e env) *cobra.Command {
 	return takesConfig(&cobra.Command{
@@ -48,9 +44,6 @@ func newSidecarCommand(e env) *cobra.Command {
 // runSidecar wires the packages bottom-up, serves until ctx ends, and takes them down in reverse: first leave the fronts, then finish the
 // requests, then bring what memory still owes to the ring.
 func runSidecar(ctx context.Context, c *config.Config, args []string, e env) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	level := new(slog.LevelVar)
 	level.Set(c.Log.Level)
 	log := slog.New(slog.NewJSONHandler(e.stderr, &slog.HandlerOptions{Level: level}))
@@ -74,6 +67,7 @@ func runSidecar(ctx context.Context, c *config.Config, args []string, e env) err
 	defer stop()
 	p.store.Start(work)
 	var background sync.WaitGroup
+	background.Go(func() { governor.Run(work) })
 	background.Go(func() { p.handler.Run(work) })
 	background.Go(func() { watcher.Run(work) })
 	background.Go(func() { onHangup(work, watcher.Reload) })

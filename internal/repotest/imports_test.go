@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"internal/metrics":     {},
 	"internal/loopback":    {},
 	"internal/acceptqueue": {},
+	"internal/governor":    {},
 	"internal/socket":      {},
 
 	"internal/apptest":               {"internal/acceptqueue"},
