@@ -2,28 +2,24 @@ package main
 
 import (
 	"github.com/pillion-proxy/pillion/internal/h1"
+	"github.com/pillion-proxy/pillion/internal/h2"
 	"github.com/pillion-proxy/pillion/internal/head"
-	"github.com/pillion-proxy/pillion/internal/reverseproxy"
 )
 
 // engine is the two HTTP engines as one: ours, and that of net/http for the connections that speak HTTP/2.
 type engine struct {
 	*h1.Engine
-	http2 *reverseproxy.Engine
+	http2 *h2.Engine
 }
 
 func newEngine(o head.EngineOptions, proxyProtocol bool) *engine {
-	second := o
-	second.TLS = nil // it gets the connections decrypted, and counted
-	second.Limits.Connections = 0
-	http2 := reverseproxy.New(second)
+	http2 := h2.New(o) // it gets connections decrypted, and counted
 	return &engine{h1.New(h1.Options{EngineOptions: o, HTTP2: http2, ProxyProtocol: proxyProtocol}), http2}
 }
 
 // SetLimits changes the limits of both.
 func (e *engine) SetLimits(l head.Limits) {
 	e.Engine.SetLimits(l)
-	l.Connections = 0
 	e.http2.SetLimits(l)
 }
 

@@ -3,26 +3,26 @@ package h1
 import (
 	"testing"
 
+	"github.com/pillion-proxy/pillion/internal/h2"
 	"github.com/pillion-proxy/pillion/internal/head"
 	"github.com/pillion-proxy/pillion/internal/head/enginetest"
-	"github.com/pillion-proxy/pillion/internal/reverseproxy"
 )
 
 func build(o head.EngineOptions) enginetest.Engine {
-	second := o
-	second.TLS, second.Limits.Connections = nil, 0 // it gets the connections decrypted, and counted
-	return New(Options{EngineOptions: o, HTTP2: reverseproxy.New(second)})
+	return New(Options{EngineOptions: o, HTTP2: h2.New(o)})
 }
 
-func TestMain(m *testing.M) { enginetest.Main(m, "h1.(*", "reverseproxy.(*", "httputil.") }
+func TestMain(m *testing.M) { enginetest.Main(m, "h1.(*", "h2.(*", "httputil.") }
 
 func TestBehaviour(t *testing.T) { enginetest.Run(t, build) }
 
-func TestHTTP2(t *testing.T) { enginetest.RunHTTP2(t, build) }
+func TestHTTP2(t *testing.T) { enginetest.RunHTTP2(t, build, "UnaskedAnswerIsNobodys") }
 
-func TestCorpus(t *testing.T) { enginetest.Corpus(t, build, "") }
+func TestTLS(t *testing.T) { enginetest.RunTLS(t, build) }
 
-func TestCorpusTLS(t *testing.T) { enginetest.CorpusTLS(t, build, "") }
+func TestCorpus(t *testing.T) { enginetest.Corpus(t, build) }
+
+func TestCorpusTLS(t *testing.T) { enginetest.CorpusTLS(t, build) }
 
 func FuzzExchange(f *testing.F) { enginetest.Fuzz(f, build) }
 

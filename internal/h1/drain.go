@@ -30,6 +30,7 @@ func (e *Engine) Exchanges() (n int) {
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.Drain()
 	e.stopAccepting()
+	err := e.settle(ctx) // among the new ones may be some that speak HTTP/2, and are handed over
 	var other error
 	var companion sync.WaitGroup
 	if e.options.HTTP2 != nil {
@@ -38,7 +39,6 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 			other = e.options.HTTP2.Shutdown(ctx)
 		})
 	}
-	err := e.settle(ctx)
 	if err == nil {
 		e.endTunnels()
 		err = e.awaitEnd(ctx, head.LastCalls)

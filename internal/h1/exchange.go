@@ -14,6 +14,7 @@ var (
 	errBadBody   = errors.New("h1: the client's body is malformed or incomplete")
 	errTimedOut  = errors.New("h1: the app took too long")
 	errClosed    = errors.New("h1: the session of the exchange ended")
+	errLost      = errors.New("h1: the Handler has given the answer up")
 	errOver      = errors.New("h1: the exchange is over")
 	errShutdown  = errors.New("h1: the engine shut down")
 	errBadAnswer = errors.New("h1: the app's answer is malformed")
@@ -70,6 +71,7 @@ func (e *Engine) newExchange() *exchange {
 	x.body.from, x.answer.from = x.moreOfRequest, x.moreOfAnswer
 	x.onSocket = x.sendAndRead
 	x.Close = func() { x.abort(errClosed) }
+	x.Lose = func() { x.c.lose() }
 	return x
 }
 
@@ -127,6 +129,8 @@ func (x *exchange) serve() {
 			break
 		}
 		to, reply = again(&x.Exchange)
+		x.c.look()
+		x.c.marks &^= lost // that was another answer
 	}
 	if reply != nil {
 		x.reply(reply)

@@ -29,7 +29,7 @@ func (c *conn) giveBack() {
 	c.x = nil
 	x.in.settle()
 	x.in.r, x.in.w = x.in.kept, x.in.kept
-	x.Exchange = head.Exchange{Close: x.Close}
+	x.Exchange = head.Exchange{Close: x.Close, Lose: x.Lose}
 	x.c, x.whole, x.upload = nil, nil, nil
 	c.engine.exchanges.Put(x)
 }

@@ -91,7 +91,7 @@ func (x *exchange) contact(to app) error {
 			return nil
 		}
 		stale := up.reused && x.from.len() == 0 && !x.said.started && (sent == 0 || x.repeatable())
-		if !stale || errors.Is(err, errTimedOut) || x.upload != nil || x.isAborted() != nil {
+		if !stale || errors.Is(err, errTimedOut) || x.upload != nil || x.isAborted() != nil || x.c.found(lost) {
 			return err
 		}
 		x.releaseUpstream(false)
@@ -153,6 +153,8 @@ func (x *exchange) awaitAnswer(up *upstream) error {
 
 // interim relays a 1xx. A second 100 is only shown to the Handler.
 func (x *exchange) interim(up *upstream) error {
+	x.c.look()
+	x.answered()
 	h := head.Head{Status: x.said.Status, Fields: x.said.Fields}
 	if x.said.ends {
 		h.Fields.EndHop()
@@ -232,10 +234,25 @@ func (x *exchange) why(err error) error {
 	if cause := x.isAborted(); cause != nil {
 		return cause
 	}
-	if x.c.found(expired) {
+	switch {
+	case x.c.found(expired):
 		return errTimedOut
+	case x.c.found(lost):
+		return errLost
 	}
 	return err
+}
+
+// answered takes back what lose has done to an app that answers all the same.
+func (x *exchange) answered() {
+	if !x.c.found(lost) || x.c.found(expired) {
+		return
+	}
+	x.c.marks &^= lost
+	_ = x.up.nc.SetDeadline(zeroTime)
+	if x.isAborted() != nil { // just now
+		x.up.interrupt()
+	}
 }
 
 // leave ends the exchange of a client that has left.

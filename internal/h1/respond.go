@@ -22,6 +22,7 @@ func (x *exchange) respond() error {
 	}
 	announced := ""
 	x.c.to(handling)
+	x.answered()
 	if p.ends {
 		if p.chunked {
 			announced = trailersOf(p.Fields)

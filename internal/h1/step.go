@@ -27,8 +27,9 @@ const (
 	expired phase = 1 << 5 // the sweeper has ended what took too long
 	watched phase = 1 << 6 // the sweeper has begun to watch the client
 	ending  phase = 1 << 7 // a shutdown wants the connection to end
-	marks         = parking | expired | watched | ending
-	perStep       = 1 << 8
+	lost    phase = 1 << 8 // the Handler has given the app's answer up
+	marks         = parking | expired | watched | ending | lost
+	perStep       = 1 << 9
 )
 
 // step is where a goroutine is. It moves on with one atomic operation and no look at a clock; the sweeper sees how long it stays, and puts a

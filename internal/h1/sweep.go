@@ -179,6 +179,16 @@ func (c *conn) interfere(word uint64, m phase) {
 	}
 }
 
+// lose gives the app's answer up, unless it is here: head.Exchange.Lose.
+func (c *conn) lose() {
+	c.engine.sweeper.Lock()
+	defer c.engine.sweeper.Unlock()
+	word := c.step.word.Load()
+	if up := c.app.Load(); up != nil && phaseOf(word) == asking && c.step.mark(word, lost) {
+		up.interrupt()
+	}
+}
+
 // outOfTime ends an exchange whose head.To.Timeout is over.
 func (c *conn) outOfTime(until int64) {
 	c.engine.sweeper.Lock()

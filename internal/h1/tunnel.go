@@ -34,6 +34,7 @@ func (x *exchange) switchProtocols() error {
 	}
 	x.unbound()
 	x.c.to(handling)
+	x.answered()
 	p.Fields.EndHop()
 	h := head.Head{Status: p.Status, Fields: p.Fields}
 	if err := x.c.engine.options.Handler.Response(&x.Exchange, &h); err != nil {

@@ -1,7 +1,7 @@
 // Package head is what the HTTP engines and the session engine say to each other: the head of a request or response, the
 // exchange it belongs to, and the Handler an engine drives.
 //
-// An engine (internal/h1, and internal/reverseproxy for HTTP/2) owns connections, framing and bodies and knows no sessions. A
+// An engine (internal/h1, and internal/h2 for HTTP/2) owns connections, framing and bodies and knows no sessions. A
 // Handler owns the session and knows no connection. The engine calls, in this order and for one exchange never two at once:
 //
 //	Request   once, after hop-by-hop fields were removed and before the app is contacted; it edits x.Request in place
@@ -42,6 +42,11 @@ type Exchange struct {
 	// Close breaks the exchange off: both connections end, the app sees its client leave, End follows. The engine sets it and never blocks
 	// in it. The Handler may call it from any goroutine, after it has let the final head pass; End must not return before the call has.
 	Close func()
+
+	// Lose gives up the answer that is awaited, as if the connection had broken: a Repeater is asked what becomes of the request. It does
+	// nothing while no final head is awaited. The engine sets it and never blocks in it. The Handler may call it from any goroutine, as long
+	// as it knows that no other try has begun and the exchange has not ended.
+	Lose func()
 }
 
 // To is where a request goes: the app's address.

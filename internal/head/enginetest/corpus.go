@@ -18,13 +18,6 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-// Three rows that an engine may except are laws: every other row is then judged without them.
-const (
-	spelling = "the lines of a head keep their order and spelling"
-	signed   = "every refusal says who refuses"
-	lingers  = "9112 9.6 a client that still sends can read why it is refused"
-)
-
 // rowPatience is how long a row may take in one mode.
 const rowPatience = 2 * time.Second
 
@@ -40,29 +33,22 @@ const (
 	bytewise mode = "bytewise" // byte by byte, with the next request
 )
 
-// Corpus runs every row of corpus/*.txt. Exceptions are rows in the same form, for what an engine is known to do otherwise: each takes
-// the place of the row of its name, so that it fails as soon as it is no longer true.
-func Corpus(t *testing.T, build Build, exceptions string) {
-	startCourt(t, build, nil).tryAll(t, exceptions)
+// Corpus runs every row of corpus/*.txt.
+func Corpus(t *testing.T, build Build) {
+	startCourt(t, build, nil).tryAll(t)
 }
 
 // CorpusTLS does the same through TLS, where an engine cannot look at its client's socket.
-func CorpusTLS(t *testing.T, build Build, exceptions string) {
+func CorpusTLS(t *testing.T, build Build) {
 	certified := httptest.NewTLSServer(nil)
 	defer certified.Close()
-	startCourt(t, build, &tls.Config{Certificates: certified.TLS.Certificates}).tryAll(t, exceptions)
+	startCourt(t, build, &tls.Config{Certificates: certified.TLS.Certificates}).tryAll(t)
 }
 
-func (c *court) tryAll(t *testing.T, exceptions string) {
-	all, err := merged(t, exceptions)
+func (c *court) tryAll(t *testing.T) {
+	all, err := rows()
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, w := range all {
-		excepted := w.file == exceptionsFile
-		c.loose = c.loose || excepted && w.name == spelling
-		c.unsigned = c.unsigned || excepted && w.name == signed
-		c.resets = c.resets || excepted && w.name == lingers
 	}
 	for _, w := range all {
 		t.Run(w.name, func(t *testing.T) {
@@ -74,30 +60,6 @@ func (c *court) tryAll(t *testing.T, exceptions string) {
 			}
 		})
 	}
-}
-
-// exceptionsFile is the file of a row that is an exception.
-const exceptionsFile = "exceptions"
-
-// merged are the rows of the corpus, with exceptions in the place of those of the same name.
-func merged(t *testing.T, exceptions string) ([]row, error) {
-	all, err := rows()
-	if err != nil {
-		return nil, err
-	}
-	other, err := parseRows(exceptionsFile, exceptions)
-	if err != nil {
-		return nil, err
-	}
-	for _, exception := range other {
-		at := slices.IndexFunc(all, func(w row) bool { return w.name == exception.name })
-		if at < 0 {
-			t.Errorf("the exception %q names no row", exception.name)
-			continue
-		}
-		all[at] = exception
-	}
-	return all, nil
 }
 
 func (w row) modes() []mode {
@@ -126,10 +88,8 @@ func (w row) requested() string {
 type court struct {
 	*rig
 	*witness
-	loose    bool // spelling is excepted
-	unsigned bool // signed is excepted
-	resets   bool // lingers is excepted
-	secure   bool // clients come through TLS
+	loose  bool // the order and spelling of lines mean nothing
+	secure bool // clients come through TLS
 }
 
 func startCourt(t testing.TB, build Build, secure *tls.Config) *court {
@@ -207,9 +167,6 @@ func (c *court) judgeAnswers(w row, conn net.Conn, m mode, probe string) error {
 			}
 			return fmt.Errorf("the client gets no answer: %w; want %q", err, want)
 		}
-		if c.resets && !w.cut && errors.Is(got.broken, syscall.ECONNRESET) {
-			got.broken = nil
-		}
 		if err := c.compareAnswer(w, want, got, i == len(expected)-1); err != nil {
 			return err
 		}
@@ -219,7 +176,7 @@ func (c *court) judgeAnswers(w row, conn net.Conn, m mode, probe string) error {
 	}
 	if w.closed {
 		rest, err := io.ReadAll(in)
-		if err != nil && !((c.resets || w.reset) && errors.Is(err, syscall.ECONNRESET)) || len(rest) > 0 {
+		if err != nil && !(w.reset && errors.Is(err, syscall.ECONNRESET)) || len(rest) > 0 {
 			return errors.Join(fmt.Errorf("the connection is to be closed, there is %q", rest), err)
 		}
 		return nil

@@ -38,29 +38,29 @@ func testAppFailures(t *testing.T, build Build) {
 	tests := []struct {
 		name   string
 		app    func(net.Conn, *bufio.Reader)
-		status string
+		status int
 		token  string
 	}{
-		{"closes at once", func(net.Conn, *bufio.Reader) {}, "502", head.AppUnreachable},
-		{"closes in the head", says("HTTP/1.1 200 OK\r\nContent-Le"), "502", head.AppUnreachable},
-		{"not HTTP", says("SSH-2.0-OpenSSH\r\n"), "502", head.AppUnreachable},
-		{"bad length", says("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"), "502", head.AppUnreachable},
-		{"head too long", says("HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 128<<10) + "\r\n\r\n"), "502", head.AppUnreachable},
-		{"101 unasked", says("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n"), "502", head.AppUnreachable},
-		{"hangs", hang, "504", head.AppTimeout},
+		{"closes at once", func(net.Conn, *bufio.Reader) {}, 502, head.AppUnreachable},
+		{"closes in the head", says("HTTP/1.1 200 OK\r\nContent-Le"), 502, head.AppUnreachable},
+		{"not HTTP", says("SSH-2.0-OpenSSH\r\n"), 502, head.AppUnreachable},
+		{"bad length", says("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"), 502, head.AppUnreachable},
+		{"head too long", says("HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 128<<10) + "\r\n\r\n"), 502, head.AppUnreachable},
+		{"101 unasked", says("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n"), 502, head.AppUnreachable},
+		{"hangs", hang, 504, head.AppTimeout},
 		{"hangs after a 103", func(c net.Conn, r *bufio.Reader) {
 			_, _ = readHead(r)
 			_, _ = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\n\r\n")
 			hang(c, r)
-		}, "504", head.AppTimeout},
+		}, 504, head.AppTimeout},
 	}
 	for _, test := range tests {
 		var counted atomic.Value
 		o := head.EngineOptions{UpstreamTimeout: 100 * time.Millisecond, OwnAnswer: func(token string) { counted.Store(token) }}
 		r := startRaw(t, build, nil, o, test.app)
-		got := strings.TrimPrefix(r.raw(ask), "HTTP/1.1 103 Early Hints\r\n\r\n")
-		if !strings.HasPrefix(got, "HTTP/1.1 "+test.status+" ") || !strings.Contains(got, "Proxy-Status: pillion; error="+test.token+"; ") {
-			t.Errorf("%s: %q", test.name, got)
+		res, _ := r.get("/")
+		if res.StatusCode != test.status || !strings.HasPrefix(res.Header.Get("Proxy-Status"), "pillion; error="+test.token+"; ") {
+			t.Errorf("%s: %d %v", test.name, res.StatusCode, res.Header)
 		}
 		if counted.Load() != test.token {
 			t.Errorf("%s: counted %v", test.name, counted.Load())
@@ -98,9 +98,8 @@ func testTruncatedResponses(t *testing.T, build Build) {
 		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
 	} {
 		r := startRaw(t, build, nil, head.EngineOptions{}, says(answer))
-		c := r.dial()
-		_, _ = io.WriteString(c, ask)
-		if res, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil { // else even the head was held back
+		req, _ := http.NewRequest(http.MethodGet, "http://"+r.addr, nil)
+		if res, err := r.transport().RoundTrip(req); err == nil { // else even the head was held back
 			if body, err := io.ReadAll(res.Body); err == nil {
 				t.Errorf("%s: %q looks whole", name, body)
 			}
@@ -156,10 +155,11 @@ func testClientLeaves(t *testing.T, build Build) {
 		<-req.Context().Done()
 		close(left)
 	})
-	c := r.dial()
-	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	ctx, leave := context.WithCancel(t.Context())
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.addr, nil)
+	go func() { _, _ = r.transport().RoundTrip(req) }()
 	<-inApp
-	c.Close()
+	leave()
 	select {
 	case <-left:
 	case <-time.After(patience):
@@ -188,16 +188,20 @@ func testClientLeavesMidway(t *testing.T, build Build) {
 		}
 		download <- struct{}{}
 	})
-	c := r.dial()
-	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
-	c.Close()
+	ctx, leave := context.WithCancel(t.Context())
+	in, half := io.Pipe()
+	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.addr, in)
+	req.ContentLength = 100
+	go func() { _, _ = r.transport().RoundTrip(req) }()
+	fmt.Fprint(half, "half")
+	eventually(t, "the upload", func() bool { return r.begun.Load() == 1 })
+	leave()
 	if err := <-upload; err == nil {
 		t.Error("the app took half a body for a whole one")
 	}
-	c = r.dial()
-	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	_, _ = io.ReadFull(c, make([]byte, 64<<10))
-	c.Close()
+	body := r.open("GET", "/", nil).Body
+	_, _ = io.ReadFull(body, make([]byte, 64<<10))
+	body.Close()
 	select {
 	case <-download:
 	case <-time.After(patience):
@@ -263,9 +267,8 @@ func testRequestAndResponseAtTheSameTime(t *testing.T, build Build) {
 	})
 	in, out := io.Pipe()
 	req, _ := http.NewRequest("POST", "http://"+r.addr, in)
-	transport := &http.Transport{DisableKeepAlives: true}
 	go func() { _, _ = io.WriteString(out, "0\n") }()
-	res, err := transport.RoundTrip(req)
+	res, err := r.transport().RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}

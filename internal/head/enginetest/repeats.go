@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +21,8 @@ var repeats = behaviours{
 	"LostIsTheHandlersToDecide": testLostIsTheHandlersToDecide,
 	"TimeoutIsNotLost":          testTimeoutIsNotLost,
 	"NotExecutedGoesOn":         testNotExecutedGoesOn,
+	"LoseGivesAnAnswerUp":       testLoseGivesAnAnswerUp,
+	"LoseCutsNoAnswerOff":       testLoseCutsNoAnswerOff,
 }
 
 // repeater is a handler that knows one more way.
@@ -99,6 +102,84 @@ func testLostIsTheHandlersToDecide(t *testing.T, build Build) {
 		if got := fmt.Sprintf("%d %s", res.StatusCode, body); got != c.want || p.lost.Load() != c.asked || p.unreached.Load() != 0 {
 			t.Errorf("%s: %q, asked %d times; want %q, %d", c.method, got, p.lost.Load(), c.want, c.asked)
 		}
+	}
+}
+
+// A Handler gives an answer up, and is asked what becomes of the request as if the connection had broken. Who was silent does not get it
+// again, over whatever connection.
+func testLoseGivesAnAnswerUp(t *testing.T, build Build) {
+	for _, c := range []struct {
+		method, interim string
+		body            io.Reader
+		want            string
+	}{
+		{"GET", "", nil, "200 GET 0"},
+		{"GET", "HTTP/1.1 103 Early Hints\r\n\r\n", nil, "200 GET 0"},
+		{"POST", "", nil, "502 lost\n"},
+		{"POST", "", strings.NewReader(large), "502 halved\n"},
+	} {
+		var taken atomic.Int64
+		first := startListening(t, func(conn net.Conn, r *bufio.Reader) {
+			for {
+				text, err := readHead(r)
+				if err != nil {
+					return
+				}
+				if strings.Contains(text, " /pooled ") {
+					_, _ = io.WriteString(conn, plain)
+					continue
+				}
+				_, _ = io.WriteString(conn, c.interim)
+				taken.Add(1)
+				_, _ = io.Copy(io.Discard, r)
+				return
+			}
+		})
+		r, p := startTwo(t, build, first, head.EngineOptions{})
+		p.request = func(x *head.Exchange) *head.Reply {
+			if x.Request.Target != "/pooled" {
+				lose := x.Lose
+				go func() {
+					within(patience, func() bool { return taken.Load() > 0 && (c.interim == "" || slices.Contains(p.seen(), 103)) })
+					lose()
+				}()
+			}
+			return nil
+		}
+		r.get("/pooled")
+		r.get("/pooled")
+		res, body := r.do(c.method, "/", c.body)
+		if got := fmt.Sprintf("%d %s", res.StatusCode, body); got != c.want || p.lost.Load() != 1 || taken.Load() != 1 {
+			t.Errorf("%s: %q, asked %d times, taken %d times; want %q", c.method, got, p.lost.Load(), taken.Load(), c.want)
+		}
+	}
+}
+
+// What has begun to come cannot be given up.
+func testLoseCutsNoAnswerOff(t *testing.T, build Build) {
+	var x *head.Exchange
+	goOn := make(chan struct{})
+	r, p := startTwo(t, build, startListening(t, func(c net.Conn, r *bufio.Reader) {
+		if _, err := readHead(r); err != nil {
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nfirst")
+		<-goOn
+		_, _ = io.WriteString(c, "second")
+	}), head.EngineOptions{})
+	p.response = func(e *head.Exchange, _ *head.Head) error {
+		e.Lose()
+		x = e
+		return nil
+	}
+	res := r.open("GET", "/", nil)
+	if _, err := io.ReadFull(res.Body, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	x.Lose()
+	close(goOn)
+	if rest, err := io.ReadAll(res.Body); err != nil || string(rest) != "second" || p.lost.Load() != 0 {
+		t.Errorf("%q, %v, asked %d times", rest, err, p.lost.Load())
 	}
 }
 

@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +24,10 @@ type rig struct {
 	*handler
 	t      testing.TB
 	engine Engine
+	http2  bool // is what clients speak
 	addr   string
+
+	interims atomic.Int64 // 1xx that open has got
 }
 
 // start serves what build makes of o before the app at to; h may be nil.
@@ -35,7 +41,8 @@ func start(t testing.TB, build Build, to head.To, h *handler, o head.EngineOptio
 		o.Handler = h
 	}
 	l := listen(t)
-	r := &rig{h, t, build(o), l.Addr().String()}
+	r := &rig{handler: h, t: t, engine: build(o), addr: l.Addr().String()}
+	_, r.http2 = r.engine.(spokenTo)
 	served := make(chan error, 1)
 	go func() { served <- r.engine.Serve(l) }()
 	t.Cleanup(func() {
@@ -141,6 +148,27 @@ func (r *rig) get(path string, fields ...string) (*http.Response, string) {
 
 func (r *rig) do(method, path string, body io.Reader, fields ...string) (*http.Response, string) {
 	r.t.Helper()
+	res := r.open(method, path, body, fields...)
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		r.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return res, string(text)
+}
+
+// transport makes the client's side of a connection, or of more.
+func (r *rig) transport() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!r.http2)
+	protocols.SetUnencryptedHTTP2(r.http2)
+	transport := &http.Transport{Protocols: protocols, DisableCompression: true, ExpectContinueTimeout: patience}
+	r.t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+// open asks on a connection of its own. The body of the answer is still to come.
+func (r *rig) open(method, path string, body io.Reader, fields ...string) *http.Response {
+	r.t.Helper()
 	req, err := http.NewRequest(method, "http://"+r.addr+path, body)
 	if err != nil {
 		r.t.Fatal(err)
@@ -148,17 +176,20 @@ func (r *rig) do(method, path string, body io.Reader, fields ...string) (*http.R
 	for i := 0; i < len(fields); i += 2 {
 		req.Header.Add(fields[i], fields[i+1])
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}, Timeout: patience}
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
+		r.interims.Add(1)
+		return nil
+	}}
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
+	transport := r.transport()
+	transport.DisableKeepAlives = true
+	client := &http.Client{Transport: transport, Timeout: patience}
 	res, err := client.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		r.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return res, string(text)
+	r.t.Cleanup(func() { res.Body.Close() })
+	return res
 }
 
 // eventually polls until ok.

@@ -46,11 +46,7 @@ func testTimeoutOfARoute(t *testing.T, build Build) {
 	if res, _ := r.do("POST", "/", &late{text: "slow", by: 2 * timeout}); res.StatusCode != 200 {
 		t.Errorf("a slow upload: %s", res.Status)
 	}
-	res, err := http.Get("http://" + r.addr + "/stream")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
+	res := r.open("GET", "/stream", nil)
 	if body, err := io.ReadAll(res.Body); err == nil || string(body) != "begun" {
 		t.Errorf("%q, %v", body, err)
 	}

@@ -1,4 +1,4 @@
-package reverseproxy
+package h2
 
 import (
 	"context"
@@ -11,40 +11,17 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-// clients follows the connections of clients: it makes listeners wait while there are too many, and knows which still owe an
-// answer.
+// clients knows which connections still owe an answer.
 type clients struct {
 	states sync.Map     // net.Conn to *atomic.Int64, its http.ConnState
 	busy   atomic.Int64 // connections that are new or in a request
-
-	mu    sync.Mutex
-	freed sync.Cond
-	open  int // with tunnels
-	limit int // 0 is none
-}
-
-func (c *clients) init() { c.freed.L = &c.mu }
-
-func (c *clients) setLimit(limit int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.limit = limit
-	c.freed.Broadcast()
-}
-
-// wait returns when there is room for one more.
-func (c *clients) wait() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.limit > 0 && c.open >= c.limit {
-		c.freed.Wait()
-	}
 }
 
 // watch is http.Server's hook. It is called for one connection never twice at once.
 func (c *clients) watch(conn net.Conn, state http.ConnState) {
 	if state == http.StateNew {
-		c.enter(conn)
+		c.busy.Add(1)
+		c.states.Store(conn, new(atomic.Int64)) // http.StateNew is 0
 		return
 	}
 	known, ok := c.states.Load(conn)
@@ -58,31 +35,12 @@ func (c *clients) watch(conn net.Conn, state http.ConnState) {
 	case was && !is:
 		c.busy.Add(-1)
 	}
-	switch state {
-	case http.StateClosed:
+	if state == http.StateClosed {
 		c.states.Delete(conn)
-		c.leave()
-	case http.StateHijacked:
-		c.states.Delete(conn) // the exchange calls leave when its tunnel ends
 	}
 }
 
 func owes(s http.ConnState) bool { return s == http.StateNew || s == http.StateActive }
-
-func (c *clients) enter(conn net.Conn) {
-	c.busy.Add(1)
-	c.states.Store(conn, new(atomic.Int64)) // http.StateNew is 0
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open++
-}
-
-func (c *clients) leave() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open--
-	c.freed.Broadcast()
-}
 
 // settle returns when every connection has got its answers or ctx ends. New ones that stay silent are closed.
 func (c *clients) settle(ctx context.Context) {

@@ -1,4 +1,4 @@
-package reverseproxy
+package h2
 
 import (
 	"context"
@@ -29,7 +29,6 @@ func newTransport(o head.EngineOptions) *http.Transport {
 		MaxIdleConnsPerHost:    head.UpstreamKept,
 		IdleConnTimeout:        head.UpstreamIdle,
 		ResponseHeaderTimeout:  o.UpstreamTimeout,
-		ExpectContinueTimeout:  head.ContinueAfter,
 		MaxResponseHeaderBytes: head.MaxResponseHeader,
 		WriteBufferSize:        8 << 10, // a head with its session in one write
 		ReadBufferSize:         8 << 10,
@@ -61,6 +60,6 @@ func addressOf(host string) (network, address string) {
 type unreachableError struct{ error }
 
 func (e *unreachableError) Error() string {
-	return fmt.Sprintf("reverseproxy: dial the app: %v", e.error)
+	return fmt.Sprintf("h2: dial the app: %v", e.error)
 }
 func (e *unreachableError) Unwrap() error { return e.error }

@@ -1,4 +1,4 @@
-package reverseproxy
+package h2
 
 import (
 	"context"
@@ -14,8 +14,9 @@ import (
 )
 
 var (
-	errClosed = errors.New("reverseproxy: the session of the exchange ended")
-	errFlood  = errors.New("reverseproxy: the app sends 1xx responses without end")
+	errClosed = errors.New("h2: the session of the exchange ended")
+	errFlood  = errors.New("h2: the app sends 1xx responses without end")
+	errLost   = errors.New("h2: the Handler has given the answer up")
 )
 
 // exchange is one request and its response on the way through ReverseProxy, which sees it as its http.ResponseWriter.
@@ -24,24 +25,21 @@ type exchange struct {
 	engine  *Engine
 	request *http.Request // the client's
 	client  http.ResponseWriter
-	upgrade string        // the protocols the client offers to switch to
-	body    *requestBody  // on its way to the app; nil without one
-	decided chan struct{} // closed when the app says whether it wants the body; nil when the client does not wait for that
+	body    *requestBody // on its way to the app; nil without one
 	started time.Time
 	weight  weight // of the head as it came
 
 	deadline *deadline // nil without one
+	attempt  attempt
 
 	again func(*head.Exchange) (head.To, *head.Reply) // asks the Handler for another way; nil: there was an answer
 
-	mu        sync.Mutex // orders what Transport's goroutines write (1xx) and the final head
-	continued bool       // the body was asked for with a 100
-	status    int        // of the final head, 0 before it
-	failed    error      // what Handler.Response said to a 1xx, or what is wrong with it: the final response is replaced
-	interim   int        // bytes of all 1xx
+	mu      sync.Mutex // orders what Transport's goroutines write (1xx) and the final head
+	status  int        // of the final head, 0 before it
+	failed  error      // what Handler.Response said to a 1xx, or what is wrong with it: the final response is replaced
+	interim int        // bytes of all 1xx
 
 	bytes  int64
-	tunnel bool  // the connection was hijacked
 	err    error // why the client did not get the whole response
 	cancel context.CancelCauseFunc
 }
@@ -85,15 +83,13 @@ func (e *Engine) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	}
 	x.Context, x.cancel = context.WithCancelCause(r.Context())
 	x.Close = func() { x.cancel(errClosed) }
+	x.Lose = x.attempt.lose
 	x.TLS = r.TLS
 	if remote, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		x.Remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
 		x.RemoteIP = x.Remote.Addr().String()
 	}
-	x.Request = head.Head{Method: r.Method, Target: originForm(r), Authority: r.Host, Fields: fromHeader(r.Header)}
-	if r.ProtoMajor == 1 && r.ProtoAtLeast(1, 1) { // RFC 9110, section 7.8
-		x.upgrade = x.Request.Fields.Upgrade()
-	}
+	x.Request = head.Head{Method: r.Method, Target: r.RequestURI, Authority: r.Host, Fields: fromHeader(r.Header)}
 	x.weight = weigh(x.Request.Fields)
 	x.Request.Fields.EndHop()
 	return x
@@ -123,10 +119,8 @@ func (x *exchange) finish() {
 		x.deadline.stop()
 		x.deadline.cancel()
 	}
-	switch {
-	case x.tunnel:
-		x.engine.clients.leave()
-	case !abort:
+	x.attempt.end()
+	if !abort {
 		_ = x.FlushError() // the client need not wait for End
 	}
 	x.logAccess()

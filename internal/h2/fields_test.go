@@ -1,4 +1,4 @@
-package reverseproxy
+package h2
 
 import (
 	"net/http"

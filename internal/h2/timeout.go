@@ -1,4 +1,4 @@
-package reverseproxy
+package h2
 
 import (
 	"context"
@@ -14,7 +14,7 @@ type deadline struct {
 
 	mu      sync.Mutex
 	timer   *time.Timer // nil until the request has ended
-	over    bool        // the exchange ended, or became a tunnel
+	over    bool        // the exchange ended
 	expired bool
 }
 

@@ -1,4 +1,4 @@
-package reverseproxy
+package h2
 
 import (
 	"errors"
@@ -62,6 +62,9 @@ func (e *Engine) refuse(x *exchange) *head.Reply {
 func handleError(w http.ResponseWriter, _ *http.Request, err error) {
 	x := w.(*exchange)
 	var reply *head.Reply
+	if x.attempt.lost() {
+		err = errLost // which is what broke off whatever did
+	}
 	switch {
 	case x.began():
 		x.note(err)
@@ -99,7 +102,7 @@ func (x *exchange) mayGoOn(err error) bool {
 	case rerouter == nil:
 	case errors.Is(err, head.ErrNotExecuted), errors.As(err, &dial) && x.body.whole():
 		x.again = rerouter.Unreached
-	case repeater == nil || errors.As(err, &body) || errors.Is(err, errBadUpgrade) || errors.As(err, &timeout) && timeout.Timeout():
+	case repeater == nil || errors.As(err, &body) || errors.Is(err, errSwitched) || errors.As(err, &timeout) && timeout.Timeout():
 	default:
 		x.engine.options.Log.Warn("connection lost", "error", err)
 		whole := x.body == nil
@@ -131,21 +134,15 @@ func (x *exchange) reply(reply *head.Reply) {
 	if reply.Token != "" {
 		x.engine.options.OwnAnswer(reply.Token)
 	}
-	refused := reply.Token == head.RequestRefused // who says one thing that is refused is not asked for more
-	x.engine.answer(x, x.request, reply, refused || x.body.unread())
-}
-
-// answer writes reply, and nothing after it when it is the last one on the connection.
-func (e *Engine) answer(w http.ResponseWriter, r *http.Request, reply *head.Reply, last bool) {
-	h := w.Header()
+	h := x.Header()
 	clear(h)
 	toHeader(h, reply.Fields)
 	if reply.Body != "" {
 		h["Content-Length"] = []string{strconv.Itoa(len(reply.Body))}
 	}
-	e.finishHeader(h, last)
-	w.WriteHeader(reply.Status)
-	if r.Method != http.MethodHead {
-		_, _ = io.WriteString(w, reply.Body)
+	x.engine.finishHeader(h)
+	x.WriteHeader(reply.Status)
+	if x.request.Method != http.MethodHead {
+		_, _ = io.WriteString(x, reply.Body)
 	}
 }

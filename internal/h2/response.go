@@ -1,36 +1,32 @@
-package reverseproxy
+package h2
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
 var (
-	errBadUpgrade = errors.New("reverseproxy: the app switches to a protocol that was not offered")
-	errBadStatus  = errors.New("reverseproxy: the app's answer has no final status of HTTP/1")
+	errSwitched  = errors.New("h2: the app switches to a protocol that nobody has offered")
+	errBadStatus = errors.New("h2: the app's answer has no final status of HTTP/1")
 )
 
-// modifyResponse is ReverseProxy's hook for 101 and the final head: the Handler edits it, and may take its time to. An error
+// modifyResponse is ReverseProxy's hook for the final head: the Handler edits it, and may take its time to. An error
 // goes to handleError; ReverseProxy closes the app's body.
 func modifyResponse(res *http.Response) error {
 	x := exchangeOf(res.Request)
-	if x.failed != nil {
+	switch {
+	case !x.attempt.answered():
+		return errLost
+	case x.failed != nil:
 		return x.failure(x.failed)
-	}
-	if res.ProtoMajor != 1 || res.StatusCode < 200 && res.StatusCode != http.StatusSwitchingProtocols {
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		return errSwitched
+	case res.ProtoMajor != 1 || res.StatusCode < 200:
 		return errBadStatus // Transport reads "HTTP/3.1 20" too
-	}
-	protocol := ""
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		if protocol = fromHeader(res.Header).Upgrade(); protocol == "" || !strings.EqualFold(protocol, x.upgrade) {
-			return errBadUpgrade
-		}
-		x.deadline.stop()
 	}
 	h := head.Head{Status: res.StatusCode, Fields: fromHeader(res.Header)}
 	h.Fields.EndHop()
@@ -39,13 +35,6 @@ func modifyResponse(res *http.Response) error {
 		return err
 	case err != nil && !errors.Is(err, head.ErrNotExecuted):
 		return x.failure(err)
-	}
-	if protocol != "" {
-		clear(res.Header)
-		toHeader(res.Header, h.Fields)
-		res.Header["Connection"] = []string{"Upgrade"}
-		res.Header["Upgrade"] = []string{protocol}
-		return nil
 	}
 	res.StatusCode = h.Status
 	if res.ContentLength < 0 {
@@ -92,15 +81,15 @@ func (b *recodedBody) Close() error {
 func (x *exchange) setHeader(fields head.Fields) {
 	h := x.client.Header()
 	toHeader(h, fields)
-	x.engine.finishHeader(h, x.body.unread())
+	x.engine.finishHeader(h)
 }
 
-// finishHeader keeps net/http from guessing a Content-Type and has it close the connection when it must.
-func (e *Engine) finishHeader(h http.Header, last bool) {
+// finishHeader keeps net/http from guessing a Content-Type, and has it say GOAWAY while draining.
+func (e *Engine) finishHeader(h http.Header) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil
 	}
-	if last || e.draining.Load() {
+	if e.draining.Load() {
 		h["Connection"] = []string{"close"}
 	}
 }
@@ -117,7 +106,7 @@ func (x *exchange) failure(err error) error {
 
 // fail makes a panic in the middle of a 1xx the failure of the exchange.
 func (x *exchange) fail(panicked any) {
-	x.failed = fmt.Errorf("reverseproxy: panic in a 1xx response: %v", panicked)
+	x.failed = fmt.Errorf("h2: panic in a 1xx response: %v", panicked)
 }
 
 // responseBody shows the trailers to the Handler when the body ends. They leave as net/http's undeclared ones, which works

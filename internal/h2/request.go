@@ -1,4 +1,4 @@
-package reverseproxy
+package h2
 
 import (
 	"context"
@@ -10,45 +10,19 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-// originForm returns the request-target without scheme and authority, else as the client sent it (RFC 9112, section 3.2).
-func originForm(r *http.Request) string {
-	target := r.RequestURI
-	if strings.HasPrefix(target, "/") || r.URL.Host == "" {
-		return target
-	}
-	_, target, _ = strings.Cut(target, "://")
-	at := strings.IndexAny(target, "/?")
-	switch {
-	case at < 0 && r.Method == http.MethodOptions:
-		return "*" // RFC 9112, section 3.2.4
-	case at < 0:
-		return "/"
-	case target[at] == '?':
-		return "/" + target[at:]
-	}
-	return target[at:]
-}
-
 // outgoing is the request as the Handler left it, for ReverseProxy to send. ReverseProxy sends a clone, whose header it
 // would edit; rewrite puts this one's back.
 func (x *exchange) outgoing(to head.To) *http.Request {
-	r := x.request.WithContext(context.WithValue(x.sending(to.Timeout), exchangeKey{}, x))
+	r := x.request.WithContext(context.WithValue(x.attempt.begin(x.sending(to.Timeout)), exchangeKey{}, x))
 	r.Method = x.Request.Method
 	r.URL = outgoingURL(to, x.Request.Target)
 	r.Host = x.Request.Authority
-	if r.Host == "" { // from HTTP/1.0; HTTP/1.1 wants one
+	if r.Host == "" { // HTTP/1.1 wants one
 		r.Host = "localhost"
 	}
 	r.Header = make(http.Header, len(x.Request.Fields)+2)
 	toHeader(r.Header, x.Request.Fields)
 	noResend(r.Header)
-	if !r.ProtoAtLeast(1, 1) {
-		delete(r.Header, "Expect") // RFC 9110, section 10.1.1
-	}
-	if x.upgrade != "" {
-		r.Header["Connection"] = []string{"Upgrade"}
-		r.Header["Upgrade"] = []string{x.upgrade}
-	}
 	if r.ContentLength != 0 {
 		x.outgoingBody(r)
 	} else {

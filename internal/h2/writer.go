@@ -1,14 +1,12 @@
-package reverseproxy
+package h2
 
 import (
-	"bufio"
-	"net"
 	"net/http"
 
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-// Header, WriteHeader, Write, FlushError, Hijack and Unwrap make the exchange the http.ResponseWriter that ReverseProxy
+// Header, WriteHeader, Write, FlushError and Unwrap make the exchange the http.ResponseWriter that ReverseProxy
 // writes to. The final head has passed the Handler in modifyResponse; a 1xx passes it here, because nothing else sees it.
 
 func (x *exchange) Header() http.Header { return x.client.Header() }
@@ -18,11 +16,10 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.client }
 func (x *exchange) WriteHeader(status int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if status < 200 && status != http.StatusSwitchingProtocols {
+	if status < 200 {
 		x.writeInterim(status)
 		return
 	}
-	x.decide()
 	x.status = status
 	x.client.WriteHeader(status)
 }
@@ -50,16 +47,8 @@ func (x *exchange) writeInterim(status int) {
 		x.failed = err
 		return
 	}
-	if !x.request.ProtoAtLeast(1, 1) {
-		return // RFC 9110, section 15.2
-	}
 	if status == http.StatusContinue {
-		again := x.continued
-		x.decide()
-		x.continued = true
-		if again || x.request.ProtoMajor > 1 {
-			return // one is enough, and HTTP/2 in net/http writes its own at the first read
-		}
+		return // net/http has written its own
 	}
 	toHeader(fields, h.Fields)
 	x.client.WriteHeader(h.Status)
@@ -84,15 +73,6 @@ func (x *exchange) note(err error) {
 	if err != nil && x.err == nil {
 		x.err = err
 	}
-}
-
-func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(x.client).Hijack()
-	if err == nil {
-		x.tunnel = true
-		x.status = http.StatusSwitchingProtocols
-	}
-	return conn, rw, err
 }
 
 // began tells whether the final head has left, so that no other answer can be given.

@@ -1,23 +1,22 @@
-// Package reverseproxy is the HTTP engine for clients that speak HTTP/2: net/http before the app and httputil.ReverseProxy behind it,
-// driving a head.Handler. It gets its connections from internal/h1, which serves HTTP/1.1; this one can too, and did at first
-// (docs/decisions/0003-first-engine.md). It owns connections, framing and bodies and knows no sessions.
+// Package h2 is the HTTP engine for clients that speak HTTP/2: net/http before the app and httputil.ReverseProxy behind it, driving a
+// head.Handler. It gets connections that have chosen HTTP/2, decrypted, from internal/h1, which serves everybody else and bounds how many there
+// are (docs/decisions/0003-first-engine.md). To the app it speaks HTTP/1.1. It knows no sessions.
 //
 // What it promises:
 //
 //   - The request reaches the app as the client sent it: target byte for byte, authority, field values, body, trailers.
 //     Only the order and spelling of field names are net/http's, hop-by-hop fields end here (RFC 9110, section 7.6.1, H3) and
 //     X-Forwarded-* are ours unless a trusted proxy sent them (H12).
-//   - Hop-by-hop fields go before the Handler sees the head, so no Connection field of a client removes what it injects (H2).
-//   - Every response head passes the Handler before its first byte leaves: 1xx, 101, final, and the trailers (H5).
-//   - Bodies stream both ways with constant memory; an Upgrade becomes a tunnel after its 101 passed the Handler (P5).
-//   - CONNECT, TRACE, a switch to h2c and too long heads are refused (P3, P5, P6).
+//   - Every response head passes the Handler before its first byte leaves: 1xx, final, and the trailers (H5).
+//   - Bodies stream both ways with constant memory. HTTP/2 has no Upgrade (RFC 9113, section 8.6): an app that switches protocols is a 502.
+//   - CONNECT, TRACE, too long heads and whatever would be another request in a line of HTTP/1.1 are refused (P3, P6).
 //   - A request that the app may have executed is not sent again, but for the idempotent ones that net/http resends when a
 //     pooled connection turns out to be dead (P7).
 //   - Handler.End is called exactly once for each Handler.Request, also when a client leaves or code panics. A request that
 //     is refused before Handler.Request never meets the Handler.
 //
 // The health path and everything below /.well-known/pillion/peer/ are answered here and never reach the app.
-package reverseproxy
+package h2
 
 import (
 	"context"
@@ -43,7 +42,7 @@ const flushAfter = time.Millisecond
 // a frame is looked at, and not net/http's megabyte.
 const maxFrame = 16 << 10
 
-// Engine serves HTTP on listeners. It is safe for concurrent use.
+// Engine serves HTTP/2 on connections that are given to it as from a listener. It is safe for concurrent use.
 type Engine struct {
 	options   head.EngineOptions // Limits as they were at first
 	limits    atomic.Pointer[head.Limits]
@@ -58,17 +57,17 @@ type Engine struct {
 	clients   clients
 
 	mu        sync.Mutex // guards listeners and closing
-	listeners map[*listener]struct{}
+	listeners []net.Listener
 	closing   bool
 	accepting sync.WaitGroup
 }
 
-// New builds an engine. It serves after Serve and holds nothing that needs closing before.
+// New builds an engine. It serves after Serve and holds nothing that needs closing before. TLS and the bound on connections are those' who accept
+// them.
 func New(o head.EngineOptions) *Engine {
 	o = o.WithDefaults()
-	e := &Engine{options: o, listeners: map[*listener]struct{}{}}
+	e := &Engine{options: o}
 	e.base, e.cancel = context.WithCancel(context.Background())
-	e.clients.init()
 	e.SetLimits(o.Limits)
 	e.transport = newTransport(o)
 	e.server = e.newServer()
@@ -86,12 +85,10 @@ func New(o head.EngineOptions) *Engine {
 
 func (e *Engine) newServer() *http.Server {
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(true) // without TLS of our own, on connections that come decrypted
-	protocols.SetUnencryptedHTTP2(e.options.TLS == nil)
+	protocols.SetHTTP2(true) // chosen in a handshake that is over
+	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:                      http.HandlerFunc(e.serveHTTP),
-		TLSConfig:                    e.options.TLS,
 		Protocols:                    protocols,
 		MaxHeaderBytes:               maxHeaderBytes,
 		HTTP2:                        &http.HTTP2Config{MaxReadFrameSize: maxFrame},
@@ -100,16 +97,13 @@ func (e *Engine) newServer() *http.Server {
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the app's to answer
 		BaseContext:                  func(net.Listener) context.Context { return e.base },
 		ConnState:                    e.clients.watch,
-		ErrorLog:                     slog.NewLogLogger(e.options.Log.Handler(), slog.LevelDebug), // TLS handshakes of scanners and the like
+		ErrorLog:                     slog.NewLogLogger(e.options.Log.Handler(), slog.LevelDebug),
 	}
 }
 
 // SetLimits changes the limits of a running engine, but for Idle and HeaderTimeout: net/http reads those without a lock, so
 // they stay as New got them.
-func (e *Engine) SetLimits(l head.Limits) {
-	e.limits.Store(&l)
-	e.clients.setLimit(l.Connections)
-}
+func (e *Engine) SetLimits(l head.Limits) { e.limits.Store(&l) }
 
 // bufferPool lends ReverseProxy the buffers it copies bodies with.
 type bufferPool struct{ pool sync.Pool }
