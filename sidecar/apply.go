@@ -70,7 +70,9 @@ func (h *Handler) dispatch(ctx context.Context, v *visit, in *instructions) erro
 	}
 	if errors.Is(err, errLockLost) {
 		if w, ok := e.giveBack(); ok {
-			_, _ = h.save(ctx, v.id, w)
+			if _, lost := h.save(ctx, v.id, w); lost != nil {
+				err = untold(err)
+			}
 		}
 	}
 	return err

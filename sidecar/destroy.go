@@ -41,7 +41,7 @@ func (h *Handler) destroy(ctx context.Context, v *visit) error {
 		h.keeper.forget(next.Random)
 		more, err := h.bury(ctx, ring.ID{Random: next.Random, Issued: next.Issued})
 		if err != nil {
-			return err
+			return untold(err)
 		}
 		links = append(links, more...)
 	}
@@ -83,7 +83,7 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 	if saved.Short {
 		h.owe(id, tomb, nil)
 	}
-	return found, h.tell(ctx, id, tomb, last, saved.Short)
+	return found, untold(h.tell(ctx, id, tomb, last, saved.Short))
 }
 
 // tell brings a destruction to the memory of the owner that the nodes named, and, when not all nodes could be reached, to the peers: they

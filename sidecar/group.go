@@ -223,3 +223,10 @@ func (g *group) follow(ctx context.Context, h *Handler, old *sessioncodec.Record
 		c.err = h.follow(ctx, c.v, old, c.e)
 	}
 }
+
+// written tells that a node has the changes, whatever their outcome is.
+func (g *group) written() {
+	for _, c := range g.changes {
+		c.err = untold(c.err)
+	}
+}

@@ -2,8 +2,11 @@ package sidecar
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
 	"github.com/pillion-proxy/pillion/sessioncodec"
 )
 
@@ -21,7 +24,7 @@ func (k *sticky) handOver(ctx context.Context, s *session, id ring.ID, node stri
 	}
 	taken, err := k.takeOver(ctx, s, id)
 	if err != nil {
-		return id, err
+		return id, untold(err)
 	}
 	if taken == nil || !taken.owned {
 		k.table.drop(s)
@@ -37,4 +40,13 @@ func (k *sticky) give(ctx context.Context, id ring.ID, record *sessioncodec.Reco
 	}
 	v, _, err := k.h.ask(ctx, record.Owner.Route, callJoin, message{random: id.Random, issued: id.Issued, epoch: record.Owner.Epoch, record: record})
 	return err == nil && v == owned
+}
+
+// untold is why a change is not acknowledged that a node has taken already. It may show later, so the reason must not be one of those that
+// promise the client that nothing was applied.
+func untold(err error) error {
+	if err == nil || errors.Is(err, errGone) {
+		return err
+	}
+	return fmt.Errorf("%w: it is in the ring, but: %s", store.ErrUnacknowledged, err.Error())
 }

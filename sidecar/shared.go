@@ -127,6 +127,7 @@ func (k *shared) keep(ctx context.Context, g *group) error {
 		return errGone
 	case saved.Record.State == sessioncodec.Superseded:
 		g.follow(ctx, k.h, saved.Record)
+		g.written()
 		return nil
 	}
 	g.after = saved.Record

@@ -172,6 +172,7 @@ func (k *sticky) took(ctx context.Context, s *session, before *sessioncodec.Reco
 	case record.State == sessioncodec.Superseded:
 		k.table.drop(s)
 		g.follow(ctx, k.h, record)
+		g.written()
 		return nil
 	case record.Owner != k.h.owner(record.Owner.Epoch):
 		id, err := k.handOver(ctx, s, g.id, saved.Node, record)

@@ -54,7 +54,8 @@ type save struct {
 	mu       sync.Mutex           // guards what follows
 	known    *sessioncodec.Record // join of everything seen and written
 	acks     []ack                // one for each node that acknowledged
-	slow     bool                 // a node that was offered a copy did not answer in time
+	slow     bool                 // a node that was to take a copy did not answer in time
+	offered  bool                 // a node may have been sent one, which may still land
 	settled  bool                 // the first node of the order acknowledged or failed
 	fatal    error                // ends the write at every node
 	finished bool
@@ -250,8 +251,9 @@ func (sv *save) result() (store.Saved, error) {
 		return saved, nil
 	case sv.isolated():
 		return saved, store.ErrIsolated
-	case slices.ContainsFunc(sv.order, (*node).crowded):
-		return saved, store.ErrBusy
+	case (sv.Birth || !sv.offered) && slices.ContainsFunc(sv.order, (*node).crowded): // of a birth that lands later nobody has the id
+		sv.fatal = store.ErrBusy
+		return saved, sv.fatal
 	}
 	return saved, store.ErrUnacknowledged
 }

@@ -68,6 +68,9 @@ func (sv *save) tryWrite(n *node, rewrite bool) error {
 		if err != nil {
 			return sv.abort(err)
 		}
+		if err := sv.offer(); err != nil {
+			return err
+		}
 		conflict, err := n.put(held.item, sv.key, sealed, sv.s.ttl(next, time.Now()))
 		if err != nil {
 			return err
@@ -216,6 +219,14 @@ func (sv *save) acknowledge(n *node, r *sessioncodec.Record) {
 		}
 	}
 	sv.acks = append(sv.acks, ack{n, r})
+}
+
+// offer notes that a node is about to be sent the record, whatever becomes of it; not when the caller was told that none was.
+func (sv *save) offer() error {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	sv.offered = sv.offered || sv.fatal == nil
+	return sv.fatal
 }
 
 // acknowledged tells whether a node has.

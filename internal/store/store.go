@@ -17,7 +17,7 @@ var (
 	ErrGone = errors.New("store: no node holds the session any more")
 	// ErrUnacknowledged: no node acknowledged the write in time. It may still land.
 	ErrUnacknowledged = errors.New("store: no node acknowledged the write")
-	// ErrBusy: this process asks the nodes for more at once than it may; they are not to blame.
+	// ErrBusy: this process asks the nodes for more at once than it may; they are not to blame. Nothing was written.
 	ErrBusy = errors.New("store: too many operations under way")
 	// ErrIsolated: as ErrUnacknowledged, and no node answered anything meanwhile.
 	ErrIsolated = fmt.Errorf("%w, and none answers", ErrUnacknowledged)

@@ -146,6 +146,9 @@ func (t *trial) audit(visitors []*visitor) {
 		for _, s := range t.sidecars {
 			lost = max(lost, v.settle(s.address))
 		}
+		if lost > 0 {
+			t.say("%d lost of %s", lost, v.ref())
+		}
 		t.mu.Lock()
 		t.lost += lost
 		t.changed += v.changed

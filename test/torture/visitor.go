@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
 )
 
 const (
@@ -201,6 +203,13 @@ func (v *visitor) expectEnded(address, ended, cookie string) {
 	if old || len(values) > 0 && sameSession(ended, cookie) {
 		v.t.rise()
 	}
+}
+
+// ref is the name under which sidecars log the visitor's session.
+func (v *visitor) ref() string {
+	id, err := ring.ParseID(v.cookie)
+	v.t.try(err)
+	return ring.Ref("torture", id.Random)
 }
 
 func sameSession(a, b string) bool {
