@@ -240,6 +240,33 @@ func (e *edit) redo(s *step, stored *sessioncodec.Record) error {
 	return nil
 }
 
+// again merges once more into r what a newer value of an attribute there lacks, because its writer had not seen this edit's: nil when r lacks
+// nothing. It is for a commit that ended and is not acknowledged yet.
+func (e *edit) again(r *sessioncodec.Record) (*sessioncodec.Record, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.clock.See(r)
+	var lacking []sessioncodec.Entry
+	for i := range e.steps {
+		s := &e.steps[i]
+		held, ok := find(r, s.change.Name, s.reserved)
+		if s.change.Op != sessioncodec.Merge || !ok || s.knows(held.Stamp) {
+			continue
+		}
+		entry, err := e.stamp(s, r)
+		if err != nil {
+			return nil, err
+		}
+		if !same(held, true, entry) {
+			lacking = append(lacking, entry)
+		}
+	}
+	if len(lacking) == 0 {
+		return nil, nil
+	}
+	return r.With(lacking...), nil
+}
+
 // knows tells whether a stored value is no news: older than what the step was computed on, or the step's own.
 func (s *step) knows(stamp sessioncodec.Stamp) bool {
 	if stamp.Compare(s.over) <= 0 {

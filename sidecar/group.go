@@ -224,6 +224,20 @@ func (g *group) follow(ctx context.Context, h *Handler, old *sessioncodec.Record
 	}
 }
 
+// again is edit.again of all changes.
+func (g *group) again(r *sessioncodec.Record) (more *sessioncodec.Record, err error) {
+	for _, c := range g.changes {
+		next, err := c.e.again(r)
+		if err != nil {
+			return nil, err
+		}
+		if next != nil {
+			r, more = next, next
+		}
+	}
+	return more, nil
+}
+
 // written tells that a node has the changes, whatever their outcome is.
 func (g *group) written() {
 	for _, c := range g.changes {

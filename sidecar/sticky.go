@@ -175,11 +175,7 @@ func (k *sticky) took(ctx context.Context, s *session, before *sessioncodec.Reco
 		g.written()
 		return nil
 	case record.Owner != k.h.owner(record.Owner.Epoch):
-		id, err := k.handOver(ctx, s, g.id, saved.Node, record)
-		if err == nil {
-			g.relabel(id)
-		}
-		return err
+		return untold(k.handOver(ctx, s, g, saved.Node, record))
 	}
 	g.relabel(k.h.relabel(g.id, saved.Node))
 	k.remember(s, newState(g.id, record, true, !saved.Short))
