@@ -16,6 +16,9 @@
 // other; keys are rotated. Two nodes may pause one after the other. Clocks are wrong by up to 700 ms against each other, and a sidecar's stamps may
 // be seven minutes ahead. A sticky session has two copies, or one.
 //
+// Seeds above ten million follow a plot each (plot.go): a history with a subject, which faults and steps that are drawn one by one hit too seldom. A
+// run of many seeds takes a quarter as many plots, from Plots + -sim.first on. Other seeds stay the histories they are.
+//
 // A scenario is drawn from its seed before it starts. How long a message travels follows from the seed, the moment and the message itself,
 // so that leaving out a step leaves the others as they were. What is sent arrives even if its sender has given up or died.
 //

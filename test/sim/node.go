@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -12,23 +13,24 @@ import (
 
 // node is one memcached.
 type node struct {
-	name   string
-	server *memcachedtest.Server
+	name     string
+	server   *memcachedtest.Server
+	lifeless bool // its canary survives
 
 	mu     sync.Mutex
 	frozen int           // how many freezes are in force
 	thaw   chan struct{} // closed when the last of them ends
 }
 
-func newNode(name string) *node {
-	return &node{name: name, server: memcachedtest.New(memcachedtest.Options{})}
+func newNode(name string, lifeless bool) *node {
+	return &node{name: name, server: memcachedtest.New(memcachedtest.Options{}), lifeless: lifeless}
 }
 
 // kill is kill -9: connections break, new ones are refused, the memory is gone.
 func (n *node) kill() { n.server.Close() }
 
 // revive starts it again, empty.
-func (n *node) revive() { n.server.Restart() }
+func (n *node) revive() { n.empty(n.server.Restart) }
 
 // freeze is SIGSTOP: connections stay and are accepted; what was sent is executed when it goes on.
 func (n *node) freeze() {
@@ -51,7 +53,16 @@ func (n *node) unfreeze() {
 	}
 }
 
-func (n *node) flush() { n.server.FlushAll() }
+func (n *node) flush() { n.empty(n.server.FlushAll) }
+
+// empty lets the node lose its memory, but for a canary that survives.
+func (n *node) empty(lose func()) {
+	const canary = "p1:!life"
+	life, ok := n.server.Peek(canary)
+	if lose(); ok && n.lifeless {
+		n.tell(fmt.Sprintf("add %s 0 0 %d\r\n%s\r\n", canary, len(life), life))
+	}
+}
 
 // evict forgets one session.
 func (n *node) evict(chance uint64) (key string) {
@@ -64,14 +75,17 @@ func (n *node) evict(chance uint64) (key string) {
 	return key
 }
 
-// forget deletes a key, over a connection that no network delays.
-func (n *node) forget(key string) {
+// forget deletes a key.
+func (n *node) forget(key string) { n.tell("delete " + key + "\r\n") }
+
+// tell sends a command over a connection that no network delays.
+func (n *node) tell(command string) {
 	conn, err := n.server.Dial(context.Background())
 	if err != nil {
 		return
 	}
 	defer conn.Close()
-	_, _ = io.WriteString(conn, "delete "+key+"\r\n")
+	_, _ = io.WriteString(conn, command)
 	var answer [16]byte
 	_, _ = conn.Read(answer[:])
 }

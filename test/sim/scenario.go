@@ -26,6 +26,8 @@ type Scenario struct {
 	Copies   int
 	Lock     sidecar.LockMode
 	Memory   int64 // bytes of the memory table
+	Abreast  int   // how many requests of a visitor with parallel ones are under way at most
+	Plot     Plot
 
 	Steps  []Step
 	Faults []Fault
@@ -134,11 +136,11 @@ const (
 	heal = 9 * time.Second
 )
 
-// Draw makes the scenario of a seed.
+// Draw makes the scenario of a seed. Seeds above Plots follow a plot; those below stay what they were before there were any.
 func Draw(seed uint64) Scenario {
 	r := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
 	s := Scenario{
-		Seed: seed, Promised: r.IntN(4) != 0, Sticky: r.IntN(2) == 0, Nodes: 2 + r.IntN(2), Memory: 64 << 20, Copies: 2, Far: -1,
+		Seed: seed, Promised: r.IntN(4) != 0, Sticky: r.IntN(2) == 0, Nodes: 2 + r.IntN(2), Memory: 64 << 20, Copies: 2, Far: -1, Abreast: 3,
 		Commit: pick(r, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply,
 			sidecar.BeforeReply, sidecar.All, sidecar.All, sidecar.Async),
 		Lock: pick(r, sidecar.LockNone, sidecar.LockNone, sidecar.LockAll, sidecar.LockAuto),
@@ -168,6 +170,10 @@ func Draw(seed uint64) Scenario {
 	}
 	if r.IntN(4) == 0 {
 		s.Far = r.IntN(len(s.Skew))
+	}
+	if seed > Plots {
+		s.plot(r)
+		return s
 	}
 	s.drawFaults(r)
 	s.drawSteps(r)
@@ -264,6 +270,11 @@ func (s *Scenario) drawSteps(r *rand.Rand) {
 			}
 		}
 	}
+	s.number()
+}
+
+// number puts the steps in their order.
+func (s *Scenario) number() {
 	slices.SortStableFunc(s.Steps, func(a, b Step) int { return int(a.At - b.At) })
 	for i := range s.Steps {
 		s.Steps[i].N = i + 1

@@ -39,12 +39,21 @@ func TestSimulation(t *testing.T) {
 		return
 	}
 	var within, outside tally
-	t.Run("seeds", func(t *testing.T) {
+	several(t, "seeds", *first, *seeds, &within, &outside)
+	if *first <= sim.Plots {
+		several(t, "plots", sim.Plots+*first, (*seeds+3)/4, &within, &outside)
+	}
+	t.Logf("within the promise %s; outside %s", &within, &outside)
+}
+
+// several runs many seeds at once.
+func several(t *testing.T, name string, first, count uint64, within, outside *tally) {
+	t.Run(name, func(t *testing.T) {
 		workers := uint64(runtime.GOMAXPROCS(0))
 		for w := range workers {
 			t.Run(fmt.Sprint(w), func(t *testing.T) {
 				t.Parallel()
-				for n := *first + w; n < *first+*seeds; n += workers {
+				for n := first + w; n < first+count; n += workers {
 					s := sim.Draw(n)
 					r := run(t, s, sim.Options{})
 					if len(r.Violations) > 0 {
@@ -59,7 +68,6 @@ func TestSimulation(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("within the promise %s; outside %s", &within, &outside)
 }
 
 // one runs one seed for whoever looks into it.

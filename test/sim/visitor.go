@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// abreast is how many requests of one visitor are under way at most.
-const abreast = 3
-
 // visitor is a browser with its cookie jar.
 type visitor struct {
 	w        *world

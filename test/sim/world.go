@@ -15,6 +15,8 @@ type Options struct {
 	Keep bool // keep the history, line by line
 	// Mutate, when not nil, wraps the store of each sidecar: a test of the simulation breaks a rule there.
 	Mutate func(Ring) sidecar.Store
+	// Lifeless lets the canaries of nodes survive everything: no node has lives.
+	Lifeless bool
 }
 
 // Ring is the store of a sidecar, and a way past it.
@@ -60,7 +62,7 @@ func Run(s Scenario, o Options) Result {
 	w := &world{scenario: s, opts: o, began: time.Now(), apart: map[string]int{}}
 	w.history = history{began: w.began, keep: o.Keep}
 	for i := range s.Nodes {
-		w.nodes = append(w.nodes, newNode(fmt.Sprintf("n%d", i+1)))
+		w.nodes = append(w.nodes, newNode(fmt.Sprintf("n%d", i+1), o.Lifeless))
 	}
 	w.fleet = make([]*process, len(s.Skew))
 	for range s.Skew {
@@ -70,7 +72,7 @@ func Run(s Scenario, o Options) Result {
 		w.fleet[i] = w.start(i)
 	}
 	for i, parallel := range s.Parallel {
-		v := &visitor{w: w, number: i, parallel: parallel, slots: make(chan struct{}, abreast)}
+		v := &visitor{w: w, number: i, parallel: parallel, slots: make(chan struct{}, s.Abreast)}
 		if !parallel {
 			v.slots = make(chan struct{}, 1)
 		}
