@@ -35,11 +35,11 @@ func (h *Handler) apply(ctx context.Context, v *visit, in *instructions) error {
 		return err
 	}
 	defer h.crowd.leave()
-	v.exact = v.exact || h.heart.stoodStill(v.accessed, time.Now())
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
-	defer cancel()
 	start := time.Now()
-	err := h.dispatch(ctx, v, in)
+	v.exact = v.exact || h.heart.stoodStill(v.accessed, start)
+	turn := within(context.WithoutCancel(ctx), start, commitWithin)
+	defer turn.end()
+	err := h.dispatch(turn, v, in)
 	h.opts.Metrics.CommitSeconds.Observe(time.Since(start).Seconds())
 	h.committed(err).Inc()
 	return err
@@ -80,9 +80,9 @@ func (h *Handler) dispatch(ctx context.Context, v *visit, in *instructions) erro
 
 // save writes a commit into the ring.
 func (h *Handler) save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
-	ctx, cancel := context.WithTimeout(ctx, h.opts.CommitTimeout)
-	defer cancel()
-	return h.opts.Store.Save(ctx, id, w)
+	writing := within(ctx, time.Now(), h.opts.CommitTimeout)
+	defer writing.end()
+	return h.opts.Store.Save(writing, id, w)
 }
 
 func (h *Handler) edit(v *visit, in *instructions) *edit {

@@ -18,7 +18,8 @@ const (
 // is at most one job for a session at a time, so that writes of one session coalesce.
 type background struct {
 	mu      sync.Mutex
-	changed sync.Cond
+	queued  sync.Cond // a job, for one worker; or the end, for all
+	done    sync.Cond // with a job: for flush
 	queue   []job
 	waiting map[[16]byte]bool
 	running int
@@ -34,7 +35,7 @@ type job struct {
 
 func newBackground(dropped func()) *background {
 	b := &background{waiting: map[[16]byte]bool{}, late: map[[16]byte]bool{}, dropped: dropped}
-	b.changed.L = &b.mu
+	b.queued.L, b.done.L = &b.mu, &b.mu
 	return b
 }
 
@@ -50,7 +51,7 @@ func (b *background) add(random [16]byte, run func(context.Context)) bool {
 	}
 	b.waiting[random] = true
 	b.queue = append(b.queue, job{random, run})
-	b.changed.Broadcast()
+	b.queued.Signal()
 	return true
 }
 
@@ -70,7 +71,7 @@ func (b *background) again(random [16]byte, run func(context.Context)) {
 		queued := b.add(random, run)
 		b.mu.Lock()
 		delete(b.late, random)
-		b.changed.Broadcast()
+		b.done.Broadcast()
 		b.mu.Unlock()
 		if !queued {
 			b.again(random, run)
@@ -84,7 +85,8 @@ func (b *background) run(ctx context.Context) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.closed = true
-		b.changed.Broadcast()
+		b.queued.Broadcast()
+		b.done.Broadcast()
 	})
 	defer stop()
 	var workers sync.WaitGroup
@@ -100,7 +102,7 @@ func (b *background) run(ctx context.Context) {
 func (b *background) next(ctx context.Context) bool {
 	b.mu.Lock()
 	for len(b.queue) == 0 && !b.closed {
-		b.changed.Wait()
+		b.queued.Wait()
 	}
 	if b.closed {
 		b.mu.Unlock()
@@ -116,7 +118,7 @@ func (b *background) next(ctx context.Context) bool {
 
 	b.mu.Lock()
 	b.running--
-	b.changed.Broadcast()
+	b.done.Broadcast()
 	b.mu.Unlock()
 	return true
 }
@@ -133,12 +135,12 @@ func (b *background) flush(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.changed.Broadcast()
+		b.done.Broadcast()
 	})
 	defer stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for (len(b.queue) > 0 || b.running > 0 || len(b.late) > 0) && ctx.Err() == nil && !b.closed {
-		b.changed.Wait()
+		b.done.Wait()
 	}
 }

@@ -51,16 +51,20 @@ func (s *free) Lock(context.Context, ring.ID, time.Duration, func()) (func(), er
 
 // benched is an engine over a free store.
 func benched(b testing.TB, sticky bool) *Handler {
+	return New(benchOptions(b, sticky))
+}
+
+func benchOptions(b testing.TB, sticky bool) Options {
 	keys, err := ring.NewKeys("shop", bytes.Repeat([]byte{1}, 32))
 	if err != nil {
 		b.Fatal(err)
 	}
-	return New(Options{
+	return Options{
 		Store: &free{}, Keys: keys, Space: "shop", Route: "web1-8080", Incarnation: 1, Sticky: sticky,
 		Cookie: Cookie{Name: "__Host-psid", SameSite: "Lax"}, Idle: 30 * time.Minute, Lifetime: 24 * time.Hour,
 		MaxSize: 64 << 10, InlineMax: 4 << 10, MaxPatch: 64 << 10, CommitTimeout: time.Second, Copies: 2,
 		MemoryLimit: 1 << 40, HeaderCache: 64 << 20, Random: rand.Reader, Metrics: metrics.New(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
-	})
+	}
 }
 
 // exchange is one request and its answer as a frugal engine drives them: it uses the memory of the one before again.
@@ -123,10 +127,15 @@ func measured(b *testing.B, run func(b *testing.B)) {
 	b.ReportMetric(float64(spent)/float64(b.N), "CPU-ns/op")
 }
 
-// BenchmarkHandler is what the session engine costs a request, without HTTP and without a network.
+// BenchmarkHandler is what the session engine costs a request, without HTTP and without a network. Of async it is what the visitor's own request
+// takes: nothing runs in the background.
 func BenchmarkHandler(b *testing.B) {
-	for _, mode := range []string{"sticky", "shared"} {
-		h := benched(b, mode == "sticky")
+	for _, mode := range []string{"sticky", "async", "shared"} {
+		o := benchOptions(b, mode != "shared")
+		if mode == "async" {
+			o.Commit = Async
+		}
+		h := New(o)
 		var e exchange
 		cookie := "theme=dark; " + e.bear(b, h)
 		b.Run(mode+"/read", func(b *testing.B) {

@@ -63,7 +63,7 @@ func (e *edit) on(base *sessioncodec.Record) (changed bool, err error) {
 	if e.exact && e.conflict(base) {
 		return false, errLockLost
 	}
-	var entries []sessioncodec.Entry
+	entries := make([]sessioncodec.Entry, 0, len(e.steps))
 	steps := e.steps[:0]
 	for _, s := range e.steps {
 		entry, err := e.stamp(&s, base)
@@ -76,10 +76,11 @@ func (e *edit) on(base *sessioncodec.Record) (changed bool, err error) {
 		entries, steps = append(entries, entry), append(steps, s)
 	}
 	e.steps = steps
-	if e.mine = base.With(entries...); weight(e.mine) > e.limit {
+	mine := base.With(entries...) // which follows the idle time
+	mine.Accessed = max(mine.Accessed, e.now)
+	if e.mine = mine; weight(mine) > e.limit {
 		return false, errTooLarge
 	}
-	e.settle()
 	return len(entries) > 0 || e.in.touch, nil
 }
 
@@ -93,7 +94,7 @@ func same(current sessioncodec.Entry, stored bool, entry sessioncodec.Entry) boo
 
 // plan lists the steps: what clear deletes, the changes, then subject and idle.
 func (e *edit) plan(base *sessioncodec.Record) []step {
-	var steps []step
+	steps := make([]step, 0, max(len(e.in.changes), 1))
 	if e.in.clear {
 		named := map[string]bool{}
 		for _, c := range e.in.changes {
@@ -149,16 +150,6 @@ func (e *edit) stamp(s *step, r *sessioncodec.Record) (sessioncodec.Entry, error
 		entry.Kind, entry.Value = sessioncodec.JSON, merged
 	}
 	return entry, nil
-}
-
-// settle writes what follows from the entries and from the access itself.
-func (e *edit) settle() {
-	r := *e.mine
-	r.Accessed = max(r.Accessed, e.now)
-	if idle, ok := idleOf(r.Entries); ok {
-		r.Idle = idle
-	}
-	e.mine = &r
 }
 
 // join is the store's view of the edit: what a node shall hold that holds stored now.

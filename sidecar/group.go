@@ -26,7 +26,7 @@ type groups struct {
 type change struct {
 	v       *visit
 	e       *edit
-	waited  bool
+	waited  bool          // for the commit under way, and only then it has
 	settled chan struct{} // closed when err is the outcome
 	leads   chan *group   // this one's turn has come, to commit these
 	err     error
@@ -34,19 +34,20 @@ type change struct {
 
 // commit keeps an edit of the session of v.
 func (h *Handler) commit(ctx context.Context, v *visit, e *edit) error {
-	c := &change{v: v, e: e, settled: make(chan struct{}), leads: make(chan *group, 1)}
+	c := &change{v: v, e: e}
 	random := v.id.Random
 	g, err := h.groups.enter(ctx, random, c)
 	if err != nil || g == nil {
 		return err
 	}
-	defer h.groups.leave(random, g, slices.Clone(g.changes))
+	defer h.groups.leave(random, g, g.changes)
+	now := time.Now()
 	if c.waited { // how long says nothing of what comes now
-		fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
-		defer cancel()
+		fresh := within(context.WithoutCancel(ctx), now, commitWithin)
+		defer fresh.end()
 		ctx = fresh
 	}
-	g.forget = h.forgetting(time.Now())
+	g.forget = h.forgetting(now)
 	h.keeper.commit(ctx, g)
 	return c.err
 }
@@ -58,13 +59,13 @@ func (g *groups) enter(ctx context.Context, random [16]byte, c *change) (*group,
 	if !busy {
 		g.lines[random] = nil
 		g.mu.Unlock()
-		return &group{changes: []*change{c}, id: c.v.id}, nil
+		return groupOf(c), nil
 	}
 	if len(waiting) >= lineLimit {
 		g.mu.Unlock()
 		return nil, errCrowd
 	}
-	c.waited = true
+	c.waited, c.settled, c.leads = true, make(chan struct{}), make(chan *group, 1)
 	g.lines[random] = append(waiting, c)
 	g.mu.Unlock()
 	over := ctx.Done()
@@ -135,32 +136,43 @@ type group struct {
 	after   *sessioncodec.Record // of this one
 	forget  func(*sessioncodec.Record) *sessioncodec.Record
 	changes []*change // those that did not fail by themselves
+	only    [1]*change
 
 	joining sync.Mutex
 }
 
-// single is a group of one, for a session that nobody else can know yet.
+// groupOf is a group of one, as most are.
+func groupOf(c *change) *group {
+	g := &group{id: c.v.id, only: [1]*change{c}}
+	g.changes = g.only[:]
+	return g
+}
+
+// single is the group of a session that nobody else can know yet.
 func single(v *visit, e *edit) *group {
 	v.born = true
-	keep := func(r *sessioncodec.Record) *sessioncodec.Record { return r }
-	return &group{id: v.id, born: true, forget: keep, changes: []*change{{v: v, e: e}}}
+	g := groupOf(&change{v: v, e: e})
+	g.born, g.forget = true, func(r *sessioncodec.Record) *sessioncodec.Record { return r }
+	return g
 }
 
 // on applies the changes to base, one after the other, and tells whether anything is to be written.
 func (g *group) on(base *sessioncodec.Record) (changed bool) {
 	base = g.forget(base)
-	kept := g.changes[:0:0]
+	failed := false
 	for _, c := range g.changes {
 		does, err := c.e.on(base)
 		if c.err = err; err != nil {
+			failed = true
 			continue
 		}
 		base, changed = c.e.record(), changed || does
-		kept = append(kept, c)
 	}
-	g.changes = kept
-	for i, c := range kept {
-		for _, later := range kept[i+1:] {
+	if failed { // leave has still to tell them
+		g.changes = slices.DeleteFunc(slices.Clone(g.changes), func(c *change) bool { return c.err != nil })
+	}
+	for i, c := range g.changes {
+		for _, later := range g.changes[i+1:] {
 			c.e.later = append(c.e.later, later.e)
 		}
 	}

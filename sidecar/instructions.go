@@ -3,6 +3,7 @@ package sidecar
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,9 +43,9 @@ func (h *Handler) instruct(fields head.Fields, loaded *sessioncodec.Record) (*in
 		return nothing, nil
 	}
 	in := &instructions{}
-	seen := map[string]bool{}
+	var seen seenFields
 	for _, line := range fields {
-		name, err := h.admit(line, seen)
+		name, err := h.admit(line, &seen)
 		if err != nil {
 			return nil, err
 		}
@@ -65,31 +66,36 @@ func (h *Handler) instruct(fields head.Fields, loaded *sessioncodec.Record) (*in
 			return nil, broken(name, err.Error())
 		}
 	}
-	if seen[fieldPatch] && seen[fieldReplace] {
+	if seen.has(fieldPatch) && in.replace {
 		return nil, broken(fieldReplace, "an answer has either a patch or a replacement")
 	}
 	return in, nil
 }
 
+// instructionFields are those there are.
+var instructionFields = [...]string{fieldPatch, fieldReplace, fieldOp, fieldSubject, fieldIdle}
+
+// seenFields tells which of them an answer had.
+type seenFields [len(instructionFields)]bool
+
+func (s *seenFields) has(name string) bool { return s[slices.Index(instructionFields[:], name)] }
+
 // admit checks what holds for every instruction: a name that exists, once, ASCII, within the limit (H6, H10).
-func (h *Handler) admit(line head.Field, seen map[string]bool) (string, error) {
-	name := ""
-	for _, known := range []string{fieldPatch, fieldReplace, fieldOp, fieldSubject, fieldIdle} {
-		if strings.EqualFold(line.Name, known) {
-			name = known
-		}
-	}
-	switch {
-	case name == "":
+func (h *Handler) admit(line head.Field, seen *seenFields) (string, error) {
+	i := slices.IndexFunc(instructionFields[:], func(name string) bool { return strings.EqualFold(line.Name, name) })
+	if i < 0 {
 		return "", broken(strconv.QuoteToASCII(line.Name), "unknown instruction")
-	case seen[name]:
+	}
+	name := instructionFields[i]
+	switch {
+	case seen[i]:
 		return "", broken(name, "given more than once")
 	case len(line.Value) > h.opts.MaxPatch:
 		return "", broken(name, fmt.Sprintf("longer than session.max_patch, %d bytes", h.opts.MaxPatch))
 	case !sessioncodec.HeaderSafe(line.Value):
 		return "", broken(name, `only ASCII 0x20 to 0x7E is allowed; write other characters as \uXXXX`)
 	}
-	seen[name] = true
+	seen[i] = true
 	return name, nil
 }
 
