@@ -111,7 +111,7 @@ func New(opts Options) *Handler {
 		}),
 	}
 	h.spellings = cache.New[seat, *spelling](opts.HeaderCache)
-	h.anonymous = h.newSpelling(nil, nil, nil)
+	h.anonymous = &spelling{}
 	h.visits.New = func() any { return new(visit) }
 	h.kept = opts.Metrics.Commits.WithLabelValues(outcome(nil))
 	h.requests.session = opts.Metrics.Requests.WithLabelValues("session")

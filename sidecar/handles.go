@@ -84,5 +84,6 @@ func (h *Handler) ByHandle(handle string) (object []byte, etag string, ok bool) 
 	if !ok {
 		return nil, "", false
 	}
-	return []byte(sp.object), sp.etag, true
+	w := sp.words.Load() // the app was told
+	return []byte(w.object), w.etag, true
 }

@@ -54,19 +54,19 @@ func (h *Handler) inject(v *visit, req *head.Head) {
 	if v.loaded != nil {
 		sp = v.spelling
 	}
-	meta := sp.meta(v)
+	w := h.say(sp, v.accessed)
 	session := ""
-	if h.inline(sp) {
-		session = sp.object
+	if h.inline(w) {
+		session = w.object
 		req.Fields.Add(fieldSession, session)
 	}
-	req.Fields.Add(fieldMeta, meta)
+	req.Fields.Add(fieldMeta, w.meta)
 	if h.opts.Handles {
 		v.handle = h.handles.open(sp)
 		req.Fields.Add(fieldHandle, v.handle)
 	}
 	if len(h.opts.AppAuth) > 0 {
-		req.Fields.Add(fieldAuth, h.prove(req.Method, session, meta, v.handle))
+		req.Fields.Add(fieldAuth, h.prove(req.Method, session, w.meta, v.handle))
 	}
 }
 

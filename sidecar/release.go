@@ -77,8 +77,7 @@ func (k *sticky) release(s *session, st *state, m message) (verdict, message) {
 	if !st.owned {
 		return notMine, message{record: st.record()}
 	}
-	record := st.record()
-	record.Accessed = max(record.Accessed, s.accessed.Load())
+	record := s.recordOf(st)
 	k.remember(s, newState(st.id, record, false, true))
 	s.touched.Store(time.Now().UnixMilli())
 	k.h.count("released")

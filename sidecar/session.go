@@ -23,14 +23,14 @@ type session struct {
 	taking   atomic.Bool   // a takeover holds mu
 }
 
-// state is what a session is between two changes; it is replaced, never changed but for proven. The record is packed: most sessions of a large memory are
-// idle, and in pieces a record takes twice the bytes. What every request looks at stands beside it.
+// state is what a session is between two changes; it is replaced, never changed. The record is packed: most sessions of a large memory are
+// idle, and in pieces a record takes twice the bytes. What every request looks at stands beside it, and the last access, which moves on while the
+// rest stays.
 type state struct {
 	id       ring.ID
-	proven   atomic.Pointer[ring.Keys] // have verified the MAC of id
-	packed   []byte                    // the record
-	accessed uint32                    // the record's, and the end of its lifetime, in Unix seconds and rounded up
-	ends     uint32
+	packed   []byte // the record
+	accessed int64  // the record's, Unix milliseconds
+	ends     uint32 // its lifetime, Unix seconds rounded up
 	idle     uint32 // seconds
 	is       sessioncodec.State
 	owned    bool // this process alone serves it from memory (K4)
@@ -40,8 +40,7 @@ type state struct {
 // newState packs a record.
 func newState(id ring.ID, r *sessioncodec.Record, owned, backed bool) *state {
 	return &state{
-		id: id, packed: sessioncodec.Pack(r),
-		accessed: seconds(r.Accessed), ends: seconds(r.Created + int64(r.Lifetime)*1000), idle: r.Idle,
+		id: id, packed: sessioncodec.Pack(r), accessed: r.Accessed, ends: seconds(r.Created + int64(r.Lifetime)*1000), idle: r.Idle,
 		is: r.State, owned: owned, backed: backed,
 	}
 }
@@ -53,16 +52,16 @@ func (st *state) record() *sessioncodec.Record {
 	if st == nil {
 		return nil
 	}
-	return sessioncodec.Unpack(st.packed)
+	r := sessioncodec.Unpack(st.packed)
+	r.Accessed = st.accessed
+	return r
 }
 
-// with is st once it is known whether the ring has it.
-func (st *state) with(backed bool) *state {
-	next := &state{
-		id: st.id, packed: st.packed, accessed: st.accessed, ends: st.ends, idle: st.idle, is: st.is, owned: st.owned, backed: backed,
-	}
-	next.proven.Store(st.proven.Load())
-	return next
+// with is st once the ring has it, or has it not, and once it was used again.
+func (st *state) with(id ring.ID, accessed int64, backed bool) *state {
+	next := *st
+	next.id, next.accessed, next.backed = id, accessed, backed
+	return &next
 }
 
 // owns tells whether st may be served to a client that shows id: not when the cookie knows of a later takeover (K8).
@@ -76,7 +75,7 @@ func (st *state) owns(id ring.ID) bool {
 // expired tells whether nobody used the session for its idle time, or its lifetime is over (L4). The slack is that of the ring's
 // copies, which know the last access only to within a touch: else a session would end here and come back from there.
 func (s *session) expired(st *state, now time.Time, slack time.Duration) bool {
-	used := max(int64(st.accessed)*1000, s.accessed.Load())
+	used := max(st.accessed, s.accessed.Load())
 	t := now.UnixMilli()
 	return t > used+int64(st.idle)*1000+slack.Milliseconds() || t > int64(st.ends)*1000
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
@@ -19,14 +21,19 @@ type spelling struct {
 	id     ring.ID
 	proven atomic.Pointer[ring.Keys] // have verified the MAC of id
 	home   *session                  // where sticky mode's memory has it, or had it
-	object string                    // Pillion-Session
-	etag   string
-	before string // Pillion-Meta up to the time of expiry, and from there
-	after  string
-	last   atomic.Pointer[string] // as it was last: the time is in seconds, and a page asks more often
+	ref    string
+	words  atomic.Pointer[words] // nil until the app is told: the next request may change the session first
 	// The subject that the session is bound to, if it is, and its epoch then.
 	subject string
 	bound   uint64
+}
+
+// words are what the app is told of a session. The time of expiry moves on, but in seconds, and a page asks more often.
+type words struct {
+	object  string // Pillion-Session
+	meta    string // Pillion-Meta
+	etag    string
+	expires int64 // Unix seconds
 }
 
 // seat is the part of an id that never changes in a session's life, as clients show it. Spellings are found by it, without reading the id.
@@ -37,36 +44,25 @@ func seatOf(shown string) (s seat) {
 	return s
 }
 
-// newSpelling spells a record, nil for a visitor without a session.
-func (h *Handler) newSpelling(of any, v *visit, r *sessioncodec.Record) *spelling {
+// newSpelling is one of v's session, whose record is r.
+func newSpelling(of any, v *visit, r *sessioncodec.Record) *spelling {
 	sp := &spelling{of: of, record: r}
-	var object []byte
-	if r != nil {
-		object = make([]byte, 0, weight(r)+len("{}"))
-	}
-	sp.object = string(sessioncodec.AppendObject(object, r))
-	b := make([]byte, 0, 160)
-	if r == nil {
-		b = append(b, "new"...)
+	sp.subject, sp.bound, _ = bound(r)
+	last := v.spelling
+	if last != nil && last.id.Random == v.id.Random {
+		sp.ref = last.ref
 	} else {
-		sp.etag = etag(r)
-		b = append(append(b, `v="`...), sp.etag...)
-		b = append(append(b, `", new=?0, ref="`...), v.ref()...)
-		b = strconv.AppendInt(append(b, `", created=@`...), r.Created/1000, 10)
-		sp.before = string(append(b, ", exp=@"...))
-		b = strconv.AppendUint(append(b[:0], ", idle="...), uint64(r.Idle), 10)
-		sp.subject, sp.bound, _ = bound(r)
-		if v.shown.Random == v.id.Random {
-			sp.shown, sp.id, sp.home = v.shown.String(), v.shown, v.home
-			sp.proven.Store(v.proven)
-		}
+		sp.ref = v.ref()
 	}
-	b = strconv.AppendInt(append(b, ", size="...), int64(len(sp.object)), 10)
-	b = append(b, ", inline"...)
-	if !h.inline(sp) {
-		b = append(b, "=?0"...)
+	if v.shown.Random != v.id.Random {
+		return sp // found by another session's id
 	}
-	sp.after = string(b)
+	if sp.id, sp.home = v.shown, v.home; last != nil && last.id == v.shown {
+		sp.shown = last.shown
+	} else {
+		sp.shown = v.shown.String()
+	}
+	sp.proven.Store(v.proven)
 	return sp
 }
 
@@ -78,30 +74,71 @@ func (v *visit) recordOf(st *state) *sessioncodec.Record {
 	return st.record()
 }
 
-// etag names the content of a record: equal for equal attributes, opaque to the app.
-func etag(r *sessioncodec.Record) string {
-	digest := r.Digest()
-	return hex.EncodeToString(digest[:])
+// say spells the session for an access at that time.
+func (h *Handler) say(sp *spelling, accessed int64) *words {
+	var expires int64
+	if r := sp.record; r != nil {
+		expires = min(accessed+int64(r.Idle)*1000, r.Created+int64(r.Lifetime)*1000) / 1000
+	}
+	last := sp.words.Load()
+	if last != nil && last.expires == expires {
+		return last
+	}
+	next := &words{expires: expires}
+	if last != nil {
+		next.object = last.object
+	} else {
+		next.object = spellObject(sp.record)
+	}
+	h.meta(next, sp)
+	sp.words.Store(next)
+	if last == nil && sp.shown != "" && len(next.object) > weight(sp.record) {
+		h.keep(sp) // its escapes take more than was accounted for
+	}
+	return next
 }
 
-func (h *Handler) inline(sp *spelling) bool { return len(sp.object) <= h.opts.InlineMax }
-
-// meta spells Pillion-Meta, a dictionary of RFC 9651.
-func (sp *spelling) meta(v *visit) string {
-	if sp.record == nil {
-		return sp.after
+// spellObject spells Pillion-Session.
+func spellObject(r *sessioncodec.Record) string {
+	if r == nil {
+		return "{}"
 	}
-	expires := min(v.accessed+int64(sp.record.Idle)*1000, sp.record.Created+int64(sp.record.Lifetime)*1000)
+	b := spelled.Get().(*[]byte)
+	defer spelled.Put(b)
+	*b = sessioncodec.AppendObject((*b)[:0], r)
+	return string(*b)
+}
+
+// spelled are buffers to spell in.
+var spelled = sync.Pool{New: func() any { return new([]byte) }}
+
+// meta spells Pillion-Meta, a dictionary of RFC 9651. What names the content of the record, equal for equal attributes, is opaque to the app.
+func (h *Handler) meta(w *words, sp *spelling) {
 	var buf [256]byte
-	b := strconv.AppendInt(append(buf[:0], sp.before...), expires/1000, 10)
-	b = append(b, sp.after...)
-	if last := sp.last.Load(); last != nil && *last == string(b) {
-		return *last
+	b := buf[:0]
+	if r := sp.record; r == nil {
+		b = append(b, "new"...)
+	} else {
+		digest := r.Digest()
+		b = hex.AppendEncode(append(b, `v="`...), digest[:])
+		b = append(append(b, `", new=?0, ref="`...), sp.ref...)
+		b = strconv.AppendInt(append(b, `", created=@`...), r.Created/1000, 10)
+		b = strconv.AppendInt(append(b, ", exp=@"...), w.expires, 10)
+		b = strconv.AppendUint(append(b, ", idle="...), uint64(r.Idle), 10)
 	}
-	meta := string(b)
-	sp.last.Store(&meta)
-	return meta
+	b = strconv.AppendInt(append(b, ", size="...), int64(len(w.object)), 10)
+	b = append(b, ", inline"...)
+	if !h.inline(w) {
+		b = append(b, "=?0"...)
+	}
+	w.meta = string(b)
+	if sp.record != nil {
+		_, quoted, _ := strings.Cut(w.meta, `"`)
+		w.etag, _, _ = strings.Cut(quoted, `"`)
+	}
 }
+
+func (h *Handler) inline(w *words) bool { return len(w.object) <= h.opts.InlineMax }
 
 // known tells whether the id that a client shows is one that came before, and was found genuine by the keys of now. It compares in constant time.
 func (h *Handler) known(v *visit, shown string) bool {
@@ -136,22 +173,42 @@ func (h *Handler) genuine(v *visit, id *ring.ID) bool {
 // spell makes what was found of v's session its spelling, the one from before if that was of the same.
 func (h *Handler) spell(v *visit, of any, record func() *sessioncodec.Record) {
 	if v.spelling == nil || v.spelling.of != of {
-		v.spelling = h.newSpelling(of, v, record())
-		if v.spelling.shown != "" {
-			h.spellings.Put(seatOf(v.spelling.shown), v.spelling, v.spelling.size())
-			h.opts.Metrics.HeaderCache.Set(float64(h.spellings.Bytes()))
-		}
+		v.spelling = newSpelling(of, v, record())
+		h.keep(v.spelling)
 	}
 	v.loaded = v.spelling.record
 }
 
+// expect makes st, whose record is r, what the next request of v's session finds ready: so it need not be unpacked, nor spelled before somebody
+// asks. A session that no request has read since it came into memory is not expected to be read.
+func (h *Handler) expect(v *visit, st *state, r *sessioncodec.Record) {
+	if v.spelling != nil && v.shown == st.id {
+		h.keep(newSpelling(&st.packed[0], v, r))
+	}
+}
+
+// keep makes sp what the next request of its session looks at first.
+func (h *Handler) keep(sp *spelling) {
+	if sp.shown == "" {
+		return
+	}
+	h.spellings.Put(seatOf(sp.shown), sp, sp.size())
+	h.opts.Metrics.HeaderCache.Set(float64(h.spellings.Bytes()))
+}
+
 const (
-	// spellingOverhead is what a spelling takes beside its text: itself, the record's fixed part, its place in the cache.
-	spellingOverhead = 640
+	// spellingOverhead is what a spelling takes beside its texts: itself, Pillion-Meta, the record's fixed part, its place in the cache.
+	spellingOverhead = 800
 	entrySize        = 64
 )
 
-// size is what sp takes in memory, with its record: that may be the last that refers to it.
+// size is what sp takes in memory, with its record: that may be the last that refers to it. What is not spelled yet counts as if no character
+// needed an escape.
 func (sp *spelling) size() int64 {
-	return int64(spellingOverhead + len(sp.shown) + len(sp.object) + len(sp.before) + len(sp.after) + len(sp.subject) + weight(sp.record) + entrySize*len(sp.record.Entries))
+	object := weight(sp.record)
+	n := spellingOverhead + len(sp.shown) + len(sp.ref) + len(sp.subject) + object + entrySize*len(sp.record.Entries)
+	if w := sp.words.Load(); w != nil {
+		object = max(object, len(w.object))
+	}
+	return int64(n + object)
 }

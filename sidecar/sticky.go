@@ -131,34 +131,40 @@ func (k *sticky) keep(ctx context.Context, s *session, before *sessioncodec.Reco
 		return errOverload
 	}
 	if k.h.async() {
-		k.remember(s, newState(g.id, g.record(), true, false))
+		k.have(s, g, g.record(), false)
 		k.later(s)
 		return nil
 	}
-	var done atomic.Bool
+	var whole atomic.Bool          // every copy has come
+	var kept atomic.Pointer[state] // what memory has of it
+	backed := func() {
+		if st := kept.Load(); st != nil && whole.Load() && !st.backed {
+			s.now.CompareAndSwap(st, st.with(st.id, st.accessed, true)) // else a later commit speaks for the session
+		}
+	}
 	saved, err := k.h.save(ctx, g.id, store.Write{
 		Join: g.join, Forget: g.forget, Copies: k.copies(), Wait: k.wait(), Refill: true, Birth: g.born,
 		Done: func(saved store.Saved, err error) {
-			done.Store(err == nil && !saved.Short)
-			k.backed(s, g.record(), err == nil && !saved.Short)
+			whole.Store(err == nil && !saved.Short)
+			backed()
 		},
 	})
 	g.end()
 	switch {
 	case errors.Is(err, store.ErrIsolated) && !k.h.opts.Refuse && k.h.opts.Commit == BeforeReply:
 		k.h.opts.Metrics.Commits.WithLabelValues("isolated").Inc()
-		k.remember(s, newState(g.id, g.record(), true, false))
+		k.have(s, g, g.record(), false)
 		k.later(s)
-		return nil
+		err = nil
 	case err != nil:
 		return err
 	case k.h.opts.Commit == All && saved.Short:
 		return store.ErrUnacknowledged
+	default:
+		err = k.took(ctx, s, before, saved, g)
 	}
-	err = k.took(ctx, s, before, saved, g)
-	if done.Load() {
-		k.backed(s, g.record(), true) // the last copy may have come before memory had the record
-	}
+	kept.Store(s.now.Load())
+	backed() // the last copy may have come before memory had the record
 	return err
 }
 
@@ -178,10 +184,17 @@ func (k *sticky) took(ctx context.Context, s *session, before *sessioncodec.Reco
 		return untold(k.handOver(ctx, s, g, saved.Node, record))
 	}
 	g.relabel(k.h.relabel(g.id, saved.Node))
-	k.remember(s, newState(g.id, record, true, !saved.Short))
+	k.have(s, g, record, !saved.Short)
 	s.confirm()
 	s.touched.Store(time.Now().UnixMilli())
 	return nil
+}
+
+// have takes the outcome of a group into s, whose mu is held.
+func (k *sticky) have(s *session, g *group, record *sessioncodec.Record, backed bool) {
+	st := newState(g.id, record, true, backed)
+	k.remember(s, st)
+	k.h.expect(g.changes[0].v, st, record)
 }
 
 // birth keeps a new session under v.id.
@@ -239,12 +252,3 @@ func (k *sticky) wait() store.Wait {
 
 // remember replaces the state of s, whose mu is held.
 func (k *sticky) remember(s *session, st *state) { k.table.set(s, st) }
-
-// backed is told how a write ended whose first acknowledgement has been answered long ago.
-func (k *sticky) backed(s *session, record *sessioncodec.Record, ok bool) {
-	st := s.now.Load()
-	if st == nil || st.backed == ok || st.record().Digest() != record.Digest() {
-		return // a later commit speaks for the session
-	}
-	s.now.CompareAndSwap(st, st.with(ok))
-}

@@ -42,8 +42,7 @@ func (k *sticky) backUp(ctx context.Context, s *session, everywhere bool) {
 		}
 		seen = found.Record
 	}
-	mine := st.record()
-	mine.Accessed = max(mine.Accessed, s.accessed.Load())
+	mine := s.recordOf(st)
 	forget := k.h.forgetting(time.Now())
 	offer := sessioncodec.Join(mine, seen)
 	saved, err := k.h.opts.Store.Save(ctx, st.id, store.Write{Copies: k.copies(), Wait: store.Both, Refill: true, Forget: forget,
@@ -54,18 +53,29 @@ func (k *sticky) backUp(ctx context.Context, s *session, everywhere bool) {
 		k.h.background.again(s.random, func(ctx context.Context) { k.backUp(ctx, s, everywhere) })
 		return
 	}
-	k.learnt(s, st, sessioncodec.Join(offer, saved.Record), saved, forget)
+	saved.Record = sessioncodec.Join(offer, saved.Record)
+	k.learnt(s, st, mine, saved, forget)
 }
 
-// learnt takes what a background write saw into memory; the session may have changed meanwhile.
-func (k *sticky) learnt(s *session, wrote *state, seen *sessioncodec.Record, saved store.Saved, forget func(*sessioncodec.Record) *sessioncodec.Record) {
+// recordOf is the record of st, which is or was the state of s, with the last access that this memory knows.
+func (s *session) recordOf(st *state) *sessioncodec.Record {
+	r := st.record()
+	r.Accessed = max(r.Accessed, s.accessed.Load())
+	return r
+}
+
+// learnt takes what a background write of a state, which holds mine, saw into memory; the session may have changed meanwhile.
+func (k *sticky) learnt(s *session, wrote *state, mine *sessioncodec.Record, saved store.Saved, forget func(*sessioncodec.Record) *sessioncodec.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.now.Load()
 	if st == nil || !st.owned {
 		return
 	}
-	record := forget(sessioncodec.Join(st.record(), seen))
+	if st != wrote {
+		mine = s.recordOf(st)
+	}
+	record := forget(sessioncodec.Join(mine, saved.Record))
 	k.h.clock.See(record)
 	if record.State != sessioncodec.Live || record.Owner != k.h.owner(record.Owner.Epoch) {
 		// Destroyed, renewed or taken over elsewhere. The nodes have what this memory knew, and so shall the owner's memory (K4).
@@ -77,8 +87,12 @@ func (k *sticky) learnt(s *session, wrote *state, seen *sessioncodec.Record, sav
 		return
 	}
 	unchanged := bytes.Equal(st.packed, wrote.packed)
-	backed := unchanged && !saved.Short
-	k.remember(s, newState(k.h.relabel(st.id, saved.Node), record, true, backed))
+	id, backed := k.h.relabel(st.id, saved.Node), unchanged && !saved.Short
+	if record == mine { // but for the last access that is what memory has
+		k.remember(s, st.with(id, record.Accessed, backed))
+	} else {
+		k.remember(s, newState(id, record, true, backed))
+	}
 	s.confirm()
 	s.touched.Store(time.Now().UnixMilli())
 	if !unchanged {
