@@ -33,10 +33,13 @@ func (r *Record) find(key Entry) (Entry, bool) {
 // With returns a copy of r in which the given entries are inserted, or stand for those of the same name, whatever the stamps
 // say. Of two given entries of one name the last counts. The idle time follows a reserved "idle" entry.
 func (r *Record) With(entries ...Entry) *Record {
-	add := slices.Clone(entries)
-	slices.Reverse(add)
-	slices.SortStableFunc(add, func(a, b Entry) int { return byName(&a, &b) })
-	add = slices.CompactFunc(add, func(a, b Entry) bool { return byName(&a, &b) == 0 })
+	add := entries
+	if len(add) > 1 {
+		add = slices.Clone(add)
+		slices.Reverse(add)
+		slices.SortStableFunc(add, func(a, b Entry) int { return byName(&a, &b) })
+		add = slices.CompactFunc(add, func(a, b Entry) bool { return byName(&a, &b) == 0 })
+	}
 	w := *r
 	w.Entries = union(r.Entries, add, byName, func(_, _ *Entry) int { return -1 })
 	w.followIdle()

@@ -71,9 +71,11 @@ func parseObject(text []byte) ([]Change, error) {
 		return nil, ErrNotObject
 	}
 	var out []Change
-	var name []byte
 	for quoted, value := range members(object) {
-		name, err = jsontext.AppendUnquote(name[:0], quoted)
+		name := quoted[1 : len(quoted)-1]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			name, err = jsontext.AppendUnquote(nil, quoted)
+		}
 		if err != nil || len(name) == 0 || len(name) > MaxName {
 			return nil, fmt.Errorf("%w, at member %d", ErrName, len(out)+1)
 		}

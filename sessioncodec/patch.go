@@ -36,6 +36,7 @@ func ParsePatch(text []byte) ([]Change, error) {
 		case isNull(c.Value):
 			c.Op, c.Value = Delete, nil
 		case c.Value[0] != '{':
+			c.detach(text)
 		default:
 			if err := c.open(); err != nil {
 				return nil, fmt.Errorf("%w, at member %d", err, i+1)
@@ -74,7 +75,7 @@ func ParseReplace(text []byte, base *Record) ([]Change, error) {
 		if err := c.open(); err != nil {
 			return nil, fmt.Errorf("%w, at member %d", err, i+1)
 		}
-		c.Value = bytes.Clone(c.Value) // a small change must not keep the whole text in memory
+		c.detach(text)
 		changes = append(changes, c)
 	}
 	if len(given) > 0 {
@@ -85,6 +86,16 @@ func ParseReplace(text []byte, base *Record) ([]Change, error) {
 		}
 	}
 	return changes, nil
+}
+
+// maxDrag is how many bytes of the app's text may stay in memory for the sake of a value that lies among them.
+const maxDrag = 128
+
+// detach gives a value of text memory of its own: a small change must not keep the whole text.
+func (c *Change) detach(text []byte) {
+	if len(text)-len(c.Value) > maxDrag {
+		c.Value = bytes.Clone(c.Value)
+	}
 }
 
 // open turns the JSON spelling of opaque bytes into the bytes.

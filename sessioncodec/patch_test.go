@@ -3,6 +3,7 @@ package sessioncodec
 import (
 	"errors"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -257,6 +258,43 @@ func BenchmarkMergePatch(b *testing.B) {
 	for b.Loop() {
 		if _, err := MergePatch(target, patch); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// A value must not keep the text in memory that it came with.
+func TestPatchKeepsNoText(t *testing.T) {
+	long := strings.Repeat("x", 100<<10)
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for _, text := range []string{`{"n":1,"long":"` + long + `"}`, `{"n":1` + strings.Repeat(" ", 100<<10) + `}`} {
+		var kept [][]byte
+		before := heap()
+		for range 50 {
+			changes, err := ParsePatch([]byte(text))
+			if err != nil || string(changes[0].Value) != "1" {
+				t.Fatalf("%v, %v", changes, err)
+			}
+			kept = append(kept, changes[0].Value)
+		}
+		if each := (heap() - before) / int64(len(kept)); each > 10<<10 {
+			t.Errorf("%.12s: a value of one byte keeps %d in memory", text, each)
+		}
+		runtime.KeepAlive(kept)
+	}
+}
+
+func TestPatchNames(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"plain":1}`: "plain", `{"q\"uote":1}`: `q"uote`, `{"back\\slash":1}`: `back\slash`, `{"\u20ac":1}`: "€", `{"\u0061":1}`: "a", `{"tab\t":1}`: "tab\t",
+	} {
+		changes, err := ParsePatch([]byte(text))
+		if err != nil || len(changes) != 1 || changes[0].Name != want {
+			t.Errorf("%s: %v, %v, want the name %q", text, changes, err, want)
 		}
 	}
 }
