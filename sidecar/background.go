@@ -10,7 +10,7 @@ const (
 	backgroundWorkers = 8
 	backgroundLimit   = 100_000
 	backgroundRetry   = time.Second
-	// lateLimit bounds what waits to be tried again. It is more than the queue takes, for tombstones are among it (L5).
+	// lateLimit bounds what waits so. It is more than the queue takes, for tombstones are among it (L5).
 	lateLimit = 4 * backgroundLimit
 )
 
@@ -23,7 +23,7 @@ type background struct {
 	queue   []job
 	waiting map[[16]byte]bool
 	running int
-	late    map[[16]byte]bool // jobs that will be queued again
+	late    map[[16]byte]bool // jobs that will be queued in a while
 	dropped func()            // counts those that will not
 	closed  bool
 }
@@ -57,17 +57,23 @@ func (b *background) add(random [16]byte, run func(context.Context)) bool {
 
 // again queues a job that could not be done now; while the queue is full it keeps trying.
 func (b *background) again(random [16]byte, run func(context.Context)) {
+	if !b.after(backgroundRetry, random, run) {
+		b.dropped()
+	}
+}
+
+// after queues a job in a while, unless the session has one that comes then. It refuses when too many wait so.
+func (b *background) after(d time.Duration, random [16]byte, run func(context.Context)) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.late[random]:
-		return // it will be done then
+		return true
 	case len(b.late) >= lateLimit:
-		b.dropped()
-		return
+		return false
 	}
 	b.late[random] = true
-	time.AfterFunc(backgroundRetry, func() {
+	time.AfterFunc(d, func() {
 		queued := b.add(random, run)
 		b.mu.Lock()
 		delete(b.late, random)
@@ -77,6 +83,7 @@ func (b *background) again(random [16]byte, run func(context.Context)) {
 			b.again(random, run)
 		}
 	})
+	return true
 }
 
 // run works until ctx ends.

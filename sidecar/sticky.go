@@ -59,7 +59,7 @@ func (k *sticky) serve(v *visit, s *session, st *state, now time.Time) {
 	v.id, v.accessed, v.home = st.id, now.UnixMilli(), s
 	k.h.spell(v, &st.packed[0], st.record)
 	since := time.Duration(now.UnixMilli()-s.touched.Load()) * time.Millisecond
-	if since > k.h.touch || !st.backed && since > backgroundRetry {
+	if since > k.h.touch || !st.backed && since > backUpPace+backgroundRetry { // by then it was tried
 		k.touch(s, now)
 	}
 }
@@ -132,22 +132,12 @@ func (k *sticky) keep(ctx context.Context, s *session, before *sessioncodec.Reco
 	}
 	if k.h.async() {
 		k.have(s, g, g.record(), false)
-		k.later(s)
+		k.soon(s)
 		return nil
 	}
-	var whole atomic.Bool          // every copy has come
-	var kept atomic.Pointer[state] // what memory has of it
-	backed := func() {
-		if st := kept.Load(); st != nil && whole.Load() && !st.backed {
-			s.now.CompareAndSwap(st, st.with(st.id, st.accessed, true)) // else a later commit speaks for the session
-		}
-	}
+	l := &landing{s: s}
 	saved, err := k.h.save(ctx, g.id, store.Write{
-		Join: g.join, Forget: g.forget, Copies: k.copies(), Wait: k.wait(), Refill: true, Birth: g.born,
-		Done: func(saved store.Saved, err error) {
-			whole.Store(err == nil && !saved.Short)
-			backed()
-		},
+		Join: g.join, Forget: g.forget, Copies: k.copies(), Wait: k.wait(), Refill: true, Birth: g.born, Done: l.done,
 	})
 	g.end()
 	switch {
@@ -163,14 +153,38 @@ func (k *sticky) keep(ctx context.Context, s *session, before *sessioncodec.Reco
 	default:
 		err = k.took(ctx, s, before, saved, g)
 	}
-	kept.Store(s.now.Load())
-	backed() // the last copy may have come before memory had the record
+	l.remembered()
 	return err
+}
+
+// landing is a write of what s takes into memory, whose last copy may come before that and after.
+type landing struct {
+	s     *session
+	whole atomic.Bool // every copy has come
+	kept  atomic.Pointer[state]
+}
+
+func (l *landing) done(saved store.Saved, err error) {
+	l.whole.Store(err == nil && !saved.Short)
+	l.settle()
+}
+
+// remembered is told when memory has the outcome; l.s.mu is held.
+func (l *landing) remembered() {
+	l.kept.Store(l.s.now.Load())
+	l.settle()
+}
+
+// settle notes that the ring has what memory has, once both is so. A later commit speaks for itself.
+func (l *landing) settle() {
+	if st := l.kept.Load(); st != nil && l.whole.Load() && !st.backed {
+		l.s.now.CompareAndSwap(st, st.with(st.id, st.accessed, true))
+	}
 }
 
 // took joins the result of a write into memory and looks at what it means for the session.
 func (k *sticky) took(ctx context.Context, s *session, before *sessioncodec.Record, saved store.Saved, g *group) error {
-	record := g.forget(sessioncodec.Join(before, saved.Record))
+	record := g.forget(sessioncodec.Join(saved.Record, before)) // which mostly is the former
 	switch {
 	case record.State == sessioncodec.Destroyed:
 		k.table.drop(s)

@@ -131,9 +131,9 @@ func (s *subjects) left(id ring.ID, r *sessioncodec.Record) {
 	})
 }
 
-// listJob keeps the work on a session's list apart from the work on the session itself.
+// listJob keeps the work on a session's list apart from the work on the session itself, its end among that (endJob).
 func listJob(random [16]byte) [16]byte {
-	random[0] ^= 0x80
+	random[1] ^= 0x80
 	return random
 }
 

@@ -15,9 +15,33 @@ import (
 // come first.
 const refillPace = 500
 
-// later writes s to the ring in the background: an asynchronous commit, or one that no node took.
+// backUpPace is how often the ring is given a session that changes all the time, where answers do not wait for it.
+const backUpPace = time.Second
+
+// later writes s to the ring in the background: what memory has and no node took, or has to take before this sidecar leaves.
 func (k *sticky) later(s *session) {
 	k.h.background.add(s.random, func(ctx context.Context) { k.backUp(ctx, s, false) })
+}
+
+// soon is later for an asynchronous commit. What comes close together goes in one write: a session that was written less than backUpPace ago waits
+// until then, so that one that changes all the time costs the ring one write in that time, and one that a visitor changes now and then waits for
+// nothing.
+func (k *sticky) soon(s *session) {
+	since := time.Duration(time.Now().UnixMilli()-s.touched.Load()) * time.Millisecond
+	paced := since < backUpPace && !k.h.away.Load() && k.h.background.after(backUpPace-max(since, 0), paceJob(s.random), func(ctx context.Context) {
+		if s.owes() { // else something else has written it meanwhile
+			k.backUp(ctx, s, false)
+		}
+	})
+	if !paced {
+		k.later(s)
+	}
+}
+
+// paceJob keeps a write that waits for its time apart from one that failed and is tried again.
+func paceJob(random [16]byte) [16]byte {
+	random[2] ^= 0x80
+	return random
 }
 
 // touch refreshes s in the ring (K12): reads every node, joins, and refills what is missing or behind. So traffic that only reads
@@ -96,7 +120,7 @@ func (k *sticky) learnt(s *session, wrote *state, mine *sessioncodec.Record, sav
 	s.confirm()
 	s.touched.Store(time.Now().UnixMilli())
 	if !unchanged {
-		k.later(s)
+		k.soon(s)
 	}
 }
 
