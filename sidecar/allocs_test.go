@@ -4,6 +4,7 @@ package sidecar
 
 import (
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/pillion-proxy/pillion/internal/cache"
@@ -24,6 +25,29 @@ func TestAllocations(t *testing.T) {
 			if n > row.most {
 				t.Errorf("sticky %v, Cookie %.30s: %v allocations, at most %v are needed", sticky, row.cookie, n, row.most)
 			}
+		}
+	}
+}
+
+// A write, and the request that is told of it: what it takes is in docs/performance.md.
+func TestAllocationsOfAWrite(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		sticky bool
+		commit Commit
+		most   float64
+	}{{"sticky", true, BeforeReply, 27}, {"async", true, Async, 25}, {"shared", false, BeforeReply, 25}} {
+		o := benchOptions(t, row.sticky)
+		o.Commit = row.commit
+		h := New(o)
+		var e exchange
+		cookie, i := e.bear(t, h), 0
+		n := testing.AllocsPerRun(200, func() {
+			e.drive(t, h, cookie, `{"counter":`+strconv.Itoa(i)+`}`)
+			i++
+		})
+		if n > row.most {
+			t.Errorf("%s: %v allocations, at most %v are needed", row.name, n, row.most)
 		}
 	}
 }

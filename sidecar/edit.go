@@ -50,7 +50,13 @@ type step struct {
 	change   sessioncodec.Change
 	reserved bool
 	over     sessioncodec.Stamp   // of the value the change was computed on
-	stamps   []sessioncodec.Stamp // given by this edit
+	stamp    sessioncodec.Stamp   // the newest that this edit gave it
+	earlier  []sessioncodec.Stamp // that it gave before
+}
+
+// gave tells whether this edit gave that stamp.
+func (s *step) gave(stamp sessioncodec.Stamp) bool {
+	return stamp == s.stamp || slices.Contains(s.earlier, stamp)
 }
 
 // on applies the intent to base, stamped above everything seen, and tells whether that changes anything: a value equal to the stored one
@@ -129,8 +135,11 @@ func (e *edit) plan(base *sessioncodec.Record) []step {
 func (e *edit) stamp(s *step, r *sessioncodec.Record) (sessioncodec.Entry, error) {
 	current, _ := find(r, s.change.Name, s.reserved)
 	s.over = current.Stamp
-	entry := sessioncodec.Entry{Name: s.change.Name, Stamp: e.clock.NextIn(r, s.over)}
-	s.stamps = append(s.stamps, entry.Stamp)
+	if s.stamp != (sessioncodec.Stamp{}) {
+		s.earlier = append(s.earlier, s.stamp)
+	}
+	s.stamp = e.clock.NextIn(r, s.over)
+	entry := sessioncodec.Entry{Name: s.change.Name, Stamp: s.stamp}
 	switch {
 	case s.reserved:
 		entry.Kind, entry.Value = sessioncodec.Reserved, s.change.Value
@@ -260,10 +269,7 @@ func (e *edit) again(r *sessioncodec.Record) (*sessioncodec.Record, error) {
 
 // knows tells whether a stored value is no news: older than what the step was computed on, or the step's own.
 func (s *step) knows(stamp sessioncodec.Stamp) bool {
-	if stamp.Compare(s.over) <= 0 {
-		return true
-	}
-	return slices.Contains(s.stamps, stamp)
+	return stamp.Compare(s.over) <= 0 || s.gave(stamp)
 }
 
 // made tells whether this edit gave that stamp to a value of the same attribute as the step of an earlier edit of its group: then it was computed
@@ -272,7 +278,7 @@ func (e *edit) made(earlier *step, stamp sessioncodec.Stamp) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.ContainsFunc(e.steps, func(s step) bool {
-		return s.change.Name == earlier.change.Name && s.reserved == earlier.reserved && slices.Contains(s.stamps, stamp)
+		return s.change.Name == earlier.change.Name && s.reserved == earlier.reserved && s.gave(stamp)
 	})
 }
 
@@ -305,10 +311,8 @@ func (e *edit) giveBack() (store.Write, bool) {
 	for _, s := range e.steps {
 		if entry, ok := find(e.other, s.change.Name, s.reserved); ok {
 			newest := entry.Stamp
-			for _, own := range s.stamps {
-				if own.Compare(newest) > 0 {
-					newest = own
-				}
+			if s.stamp.Compare(newest) > 0 {
+				newest = s.stamp
 			}
 			entry.Stamp = e.clock.Next(newest)
 			back = append(back, entry)

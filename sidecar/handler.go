@@ -247,7 +247,8 @@ func (h *Handler) Response(x *head.Exchange, resp *head.Head) error {
 	if v.forwarded != "" {
 		return h.passed(v, resp)
 	}
-	fields := h.collect(resp)
+	var few [len(instructionFields)]head.Field // none comes twice
+	fields := h.collect(few[:0], resp)
 	if resp.Status < 200 && resp.Status != 101 {
 		h.misplaced(fields, "interim")
 		return nil
@@ -284,7 +285,7 @@ func (h *Handler) Response(x *head.Exchange, resp *head.Head) error {
 // Trailer removes our fields from the trailers (H5): instructions there would come after the commit.
 func (h *Handler) Trailer(x *head.Exchange, trailer *head.Head) {
 	if v, ok := x.Session.(*visit); ok && v.forwarded == "" {
-		h.misplaced(h.collect(trailer), "trailer")
+		h.misplaced(h.collect(nil, trailer), "trailer")
 	}
 }
 

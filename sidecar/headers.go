@@ -70,9 +70,8 @@ func (h *Handler) inject(v *visit, req *head.Head) {
 	}
 }
 
-// collect takes our fields out of a response head (H5) and returns them; the app's attempts to set our cookie go as well.
-func (h *Handler) collect(resp *head.Head) head.Fields {
-	var mine head.Fields
+// collect takes our fields out of a response head (H5) and appends them to mine; the app's attempts to set our cookie go as well.
+func (h *Handler) collect(mine head.Fields, resp *head.Head) head.Fields {
 	kept := resp.Fields[:0]
 	for _, line := range resp.Fields {
 		switch {

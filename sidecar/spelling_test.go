@@ -51,6 +51,18 @@ func TestHeaderCacheIsBounded(t *testing.T) {
 	}
 }
 
+// Characters that the app is given as escapes take more in the cache than in the record.
+func TestHeaderCacheCountsEscapes(t *testing.T) {
+	h := benched(t, true)
+	var e exchange
+	e.drive(t, h, "", `{"a":"`+strings.Repeat(`\u20ac`, 500)+`"}`)
+	cookie, _, _ := strings.Cut(e.resp.Fields.Get("Set-Cookie"), ";")
+	e.drive(t, h, cookie, "")
+	if spelled, kept := len(e.x.Request.Fields.Get(fieldSession)), h.spellings.Bytes(); spelled < 3000 || kept < int64(spelled)+1500 {
+		t.Errorf("a value of %d bytes, and the record of 1500, count as %d", spelled, kept)
+	}
+}
+
 // D3: an id that was seen to be genuine is so by the keys of that time only.
 func TestRemovedKeyEndsKnownIDs(t *testing.T) {
 	for _, sticky := range []bool{true, false} {
