@@ -10,13 +10,13 @@ import (
 // detour sends a request whose app does not accept connections to another sidecar, which serves it whatever its home: so an app can be
 // replaced behind its sidecar, and no front need know (DESIGN 8). Nothing of the request was sent. What came by a detour takes no other one,
 // and when no peer is left the front is told that nothing was executed.
-func (h *Handler) detour(v *visit, req *head.Head) (head.To, *head.Reply) {
+func (h *Handler) detour(x *head.Exchange, v *visit) (head.To, *head.Reply) {
 	if !v.detoured && h.connected() {
 		if route := h.otherThan(v.tried); route != "" {
 			v.tried = append(v.tried, route)
-			h.withdraw(v, req)
+			h.withdraw(v, &x.Request)
 			h.count("detour")
-			return h.pass(v, req, route, detoured), nil
+			return h.pass(x, v, route, detoured), nil
 		}
 	}
 	return head.To{}, head.Fail(503, head.AppUnreachable, "app does not accept connections").Unexecuted()
@@ -60,6 +60,9 @@ func (h *Handler) withdraw(v *visit, req *head.Head) {
 // passed looks at the answer of the sidecar that a request was passed on to, which has done all that is to do; or nothing at all.
 func (h *Handler) passed(v *visit, resp *head.Head) error {
 	h.pulses.felt(v.forwarded, true)
+	if resp.Status >= 200 || resp.Status == 101 {
+		h.awaited.leave(v)
+	}
 	if resp.Status == 503 && resp.Fields.Has(head.NotExecuted) {
 		return head.ErrNotExecuted
 	}

@@ -71,7 +71,7 @@ func (l *links) caller(from string) sidecar.Caller {
 		}
 		answer, ok := p.Peer(ctx, target, proof, body)
 		if !ok {
-			return nil, fmt.Errorf("%s answers 404", address)
+			return nil, fmt.Errorf("%w: %s answers 404", sidecar.ErrDeclined, address)
 		}
 		return answer, nil
 	}

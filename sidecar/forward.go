@@ -83,12 +83,22 @@ func (k *sticky) home(ctx context.Context, v *visit) (route string, ok bool) {
 	if alive, known := h.pulses.of(route); known {
 		return route, alive
 	}
+	said, err := h.askHome(ctx, route, (*h.peers.Load())[route], asking(v.id))
+	return route, err == nil && said == owned
+}
+
+// askHome asks a peer whether it owns a session, and so whether it lives and stays.
+func (h *Handler) askHome(ctx context.Context, route, address string, about message) (verdict, error) {
 	asked := time.Now()
-	v2, _, err := h.ask(ctx, route, callHome, message{random: v.id.Random, issued: v.id.Issued, epoch: uint32(v.id.Epoch)})
+	said, _, err := h.call(ctx, route, address, callHome, about)
 	if err == nil {
-		h.pulses.told(route, v2 == goes, asked)
+		h.pulses.told(route, said == goes, asked)
 	}
-	return route, err == nil && v2 == owned
+	return said, err
+}
+
+func asking(id ring.ID) message {
+	return message{random: id.Random, issued: id.Issued, epoch: uint32(id.Epoch)}
 }
 
 // takes tells whether requests may be sent to a peer: it is listed and does not leave.
@@ -98,9 +108,9 @@ func (h *Handler) takes(route string) bool {
 }
 
 // forward sends a request to the session's home: as the client sent it, its id included, with the proof that this sidecar did.
-func (h *Handler) forward(v *visit, req *head.Head, route string) head.To {
+func (h *Handler) forward(x *head.Exchange, v *visit, route string) head.To {
 	h.count("forwarded")
-	return h.pass(v, req, route, forwarded)
+	return h.pass(x, v, route, forwarded)
 }
 
 // The reasons for which a request is passed on; the proof has it.
@@ -110,8 +120,10 @@ const (
 )
 
 // pass sends a request to a peer with the proof that this sidecar did.
-func (h *Handler) pass(v *visit, req *head.Head, route, why string) head.To {
+func (h *Handler) pass(x *head.Exchange, v *visit, route, why string) head.To {
+	req, address := &x.Request, (*h.peers.Load())[route]
 	v.forwarded = route
+	h.awaited.enter(v, x, route, address)
 	shown := ""
 	if v.shown != (ring.ID{}) {
 		shown = v.shown.String()
@@ -124,7 +136,7 @@ func (h *Handler) pass(v *visit, req *head.Head, route, why string) head.To {
 	var nonce [12]byte
 	mustRead(h.opts.Random, nonce[:])
 	req.Fields.Set(fieldHop, h.hops.sign(route, nonce, hopParts(why, req, shown)...))
-	return head.To{Network: "tcp", Address: (*h.peers.Load())[route]}
+	return head.To{Network: "tcp", Address: address}
 }
 
 // hopParts are what the proof of a forwarded request covers: what is asked, by whose authority, for which session, and what is said of the
@@ -159,8 +171,13 @@ func (h *Handler) Vouched(x *head.Exchange) bool {
 
 // Lost takes over a safe request whose home died with it; what else may have been executed is not repeated.
 func (h *Handler) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
-	if v := x.Session.(*visit); v.forwarded == "" || !whole || !safe(x.Request.Method) {
-		return head.To{}, head.Fail(502, head.AppUnreachable, "app closed the connection or its answer is malformed")
+	v := x.Session.(*visit)
+	switch {
+	case v.forwarded == "":
+		return head.To{}, head.BadAnswer
+	case !whole || !safe(x.Request.Method):
+		h.awaited.leave(v)
+		return head.To{}, head.Fail(502, head.AppUnreachable, "the sidecar that had the request is gone; the request may have been executed")
 	}
 	return h.Unreached(x)
 }
@@ -169,6 +186,7 @@ func (h *Handler) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
 // to a peer.
 func (h *Handler) Unreached(x *head.Exchange) (head.To, *head.Reply) {
 	v := x.Session.(*visit)
+	h.awaited.leave(v)
 	if v.forwarded != "" {
 		h.pulses.felt(v.forwarded, false)
 		v.forwarded, v.now = "", time.Time{}
@@ -180,5 +198,5 @@ func (h *Handler) Unreached(x *head.Exchange) (head.To, *head.Reply) {
 	} else if h.opts.AppRefused != nil {
 		h.opts.AppRefused()
 	}
-	return h.detour(v, &x.Request)
+	return h.detour(x, v)
 }

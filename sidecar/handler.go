@@ -42,6 +42,7 @@ type Handler struct {
 	absent     absences
 	groups     groups
 	pulses     *pulses
+	awaited    awaited
 	fences     fences
 	heart      heartbeat
 	open       openExchanges
@@ -90,6 +91,7 @@ type visit struct {
 	hopped    bool     // another sidecar of the fleet forwarded it here
 	detoured  bool     // and that one's app is down
 	forwarded string   // the sidecar that it was passed on to
+	await     await    // its answer
 	tried     []string // those that it was passed on to because the app of this one is down
 	final     bool     // the final head has been handled
 	open      *openExchange
@@ -168,7 +170,7 @@ func (h *Handler) Request(x *head.Exchange) (head.To, *head.Reply) {
 	if h.readID(v, &values) {
 		if k, sticky := h.keeper.(*sticky); sticky {
 			if route, ok := k.home(x.Context, v); ok {
-				return h.forward(v, &x.Request, route), nil
+				return h.forward(x, v, route), nil
 			}
 		}
 	}
@@ -295,6 +297,7 @@ func (h *Handler) End(x *head.Exchange, _ error) {
 		if v.open != nil {
 			h.open.leave(v.open)
 		}
+		h.awaited.leave(v)
 		v.release()
 		h.handles.close(v.handle)
 		x.Session, *v = nil, visit{}

@@ -27,6 +27,9 @@ const (
 // ErrRefused is what a Caller returns when nobody listens at the address: the process is gone.
 var ErrRefused = errors.New("sidecar: the peer refuses connections")
 
+// ErrDeclined is what a Caller returns when the peer answered, and not to the call.
+var ErrDeclined = errors.New("sidecar: the peer answers another thing")
+
 // errSilent: the peer neither answered nor refused; it may be alive and serving.
 var errSilent = errors.New("sidecar: the peer does not answer")
 
@@ -122,6 +125,11 @@ func (h *Handler) ask(ctx context.Context, route, call string, m message) (verdi
 	if !ok {
 		return 0, message{}, errSilent // somebody owned the session whom nobody lists: it may still run
 	}
+	return h.call(ctx, route, address, call, m)
+}
+
+// call asks a peer that may not be listed any more.
+func (h *Handler) call(ctx context.Context, route, address, call string, m message) (verdict, message, error) {
 	body, err := h.encode(m)
 	if err != nil {
 		return 0, message{}, err
@@ -136,6 +144,9 @@ func (h *Handler) ask(ctx context.Context, route, call string, m message) (verdi
 	switch {
 	case errors.Is(err, ErrRefused):
 		return 0, message{}, ErrRefused
+	case errors.Is(err, ErrDeclined):
+		h.opts.Log.Warn("a peer does not take a call", "peer", route, "call", call, "error", err)
+		return 0, message{}, errors.Join(errSilent, ErrDeclined)
 	case err != nil || len(answer) < sha256.Size+1 || !h.hops.answers(nonce, answer[sha256.Size:], answer[:sha256.Size]):
 		h.opts.Log.Warn("a peer did not answer", "peer", route, "call", call, "error", err)
 		return 0, message{}, errSilent

@@ -27,6 +27,9 @@ func (h *Handler) Run(ctx context.Context) {
 			if sticky {
 				k.sweep(now, turn)
 			}
+			for _, q := range h.awaited.look() {
+				parts.Go(func() { h.inquire(ctx, q) })
+			}
 		case <-h.renewed:
 			if sticky {
 				parts.Go(func() { k.refill(ctx) })

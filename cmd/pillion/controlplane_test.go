@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/pillion-proxy/pillion/internal/demo"
 )
 
 // authority signs the certificates of a fleet.
@@ -80,7 +82,7 @@ func TestControlPlaneOverTLS(t *testing.T) {
 	cert, key := ca.issue("plane", "127.0.0.1")
 	plane := startCommand(t, "control-plane", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--hold-off=0s",
 		"--tls-cert="+cert, "--tls-key="+key, "--tls-client-ca="+ca.file)
-	app := startReplaceable(t, "a1")
+	app := startReplaceable(t, demo.App("a1"))
 	node := startTestNode(t)
 	start := func(route, name string) command {
 		own, secret := ca.issue(route, name)

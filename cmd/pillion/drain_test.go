@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/apptest"
-	"github.com/pillion-proxy/pillion/internal/demo"
 )
 
 // pillion runs a command of the program to its end.
@@ -191,9 +190,9 @@ func TestDrainAndUndrainFront(t *testing.T) {
 // replaceable is a counter app that can be replaced under load.
 type replaceable struct{ *apptest.Server }
 
-func startReplaceable(t *testing.T, route string) replaceable {
+func startReplaceable(t *testing.T, app http.Handler) replaceable {
 	t.Helper()
-	s, err := apptest.Start(demo.App(route))
+	s, err := apptest.Start(app)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pillion-proxy/pillion/internal/demo"
 	"github.com/pillion-proxy/pillion/internal/memcachedtest"
 )
 
@@ -100,7 +101,7 @@ func startFleetSite(t *testing.T) *fleetSite {
 	}
 	n1, n2 := startTestNode(t), startTestNode(t)
 	for _, route := range []string{"a1", "a2"} {
-		s.apps[route] = startReplaceable(t, route)
+		s.apps[route] = startReplaceable(t, demo.App(route))
 		s.args[route] = []string{
 			"sidecar", "--app", "shop", "--route", route, "--upstream", "http://" + s.apps[route].Address(), "--admin", "127.0.0.1:0", "--ring-op-timeout=1s", "--commit-timeout=5s", "--session-insecure-cookie",
 			"--ring-nodes", "n1=" + n1, "--ring-nodes", "n2=" + n2, "--keys", "id=1,file=" + key + ",use=seal", "--control-plane", s.plane.address,

@@ -40,7 +40,7 @@ func peerCaller() sidecar.Caller {
 		}
 		defer answer.Body.Close()
 		if answer.StatusCode != http.StatusOK {
-			return nil, fmt.Errorf("%s answered %s", address, answer.Status)
+			return nil, fmt.Errorf("%w: %s answered %s", sidecar.ErrDeclined, address, answer.Status)
 		}
 		return io.ReadAll(io.LimitReader(answer.Body, maxPeerAnswer))
 	}

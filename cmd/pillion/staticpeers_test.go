@@ -3,11 +3,14 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pillion-proxy/pillion/internal/demo"
 )
 
 // staticSite is two sidecars that know each other by their settings alone, and no control plane.
@@ -17,7 +20,7 @@ type staticSite struct {
 	sidecars map[string]command
 }
 
-func startStaticSite(t *testing.T) *staticSite {
+func startStaticSite(t *testing.T, app func(route string) http.Handler) *staticSite {
 	t.Helper()
 	s := &staticSite{apps: map[string]replaceable{}, args: map[string][]string{}, sidecars: map[string]command{}}
 	key := filepath.Join(t.TempDir(), "key")
@@ -27,7 +30,7 @@ func startStaticSite(t *testing.T) *staticSite {
 	n1, n2 := startTestNode(t), startTestNode(t)
 	ports := map[string]int{"a1": freePort(t), "a2": freePort(t)}
 	for _, route := range []string{"a1", "a2"} {
-		s.apps[route] = startReplaceable(t, route)
+		s.apps[route] = startReplaceable(t, app(route))
 		other := map[string]string{"a1": "a2", "a2": "a1"}[route]
 		s.args[route] = []string{
 			"sidecar", "--app", "shop", "--route", route, "--upstream", "http://" + s.apps[route].Address(), "--admin", "127.0.0.1:0",
@@ -120,7 +123,7 @@ func startNginxBefore(t *testing.T, one, two string) (url string) {
 func TestRollingRestartBehindNginx(t *testing.T) {
 	for _, what := range []string{"sidecars", "apps"} {
 		t.Run(what, func(t *testing.T) {
-			s := startStaticSite(t)
+			s := startStaticSite(t, demo.App)
 			url := startNginxBefore(t, s.sidecars["a1"].address, s.sidecars["a2"].address)
 			stop := startRiders(t, 4, func(int) string { return url })
 			for range 2 {

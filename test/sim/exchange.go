@@ -29,10 +29,13 @@ func (p *process) serve(ctx context.Context, step Step, shown string) (a answer)
 	}
 	sticky := p.w.scenario.Sticky
 	shown = p.wrong.mark(shown, -p.wrong.stamps, sticky)
-	response := p.exchange(&head.Exchange{Context: ctx, Request: step.request(shown)}, step, &a)
+	response := p.exchange(&head.Exchange{Context: ctx, Request: step.request(shown), Lose: waitOn}, step, &a)
 	a.status, a.set, a.token = response.Status, p.wrong.mark(setCookie(&response), p.wrong.stamps, sticky), token(&response)
 	return a
 }
+
+// waitOn is the Lose of an engine that gives no answer up: a forward waits until its partition heals, so that every observation is complete.
+func waitOn() {}
 
 // exchange brings a request to the app, or to the sidecar that the engine names.
 func (p *process) exchange(x *head.Exchange, step Step, a *answer) head.Head {
@@ -86,7 +89,7 @@ func (p *process) forward(x *head.Exchange, to string, step Step, a *answer) (he
 	}
 	done := make(chan head.Head, 1)
 	q.open.Add(1)
-	theirs := &head.Exchange{Context: x.Context, Request: x.Request}
+	theirs := &head.Exchange{Context: x.Context, Request: x.Request, Lose: waitOn}
 	theirs.Request.Fields = append(head.Fields(nil), x.Request.Fields...)
 	go func() {
 		defer q.open.Add(-1)
