@@ -158,7 +158,7 @@ func (n *node) adopt(l *life, m mark) bool {
 		return false // another connection found the new life before
 	}
 	n.now.Store(n.newLife(&m))
-	l.client.Close()
+	l.drop()
 	n.suspect()
 	n.news.Store(true)
 	n.rouse()

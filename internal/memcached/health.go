@@ -140,7 +140,7 @@ func (n *node) fall(err error, soft bool) {
 	n.soft.Store(soft)
 	n.fell.Store(time.Now().UnixNano())
 	n.down.Store(true)
-	n.now.Load().client.Close()
+	n.now.Load().drop()
 	n.s.metrics.NodeUp.WithLabelValues(n.name).Set(0)
 	n.s.log.Warn("memcached node is down", "node", n.name, "address", n.address, "err", err)
 	n.rouse()
@@ -220,12 +220,12 @@ func (n *node) look(op operation) error {
 	for again := false; ; again = true {
 		l := n.now.Load()
 		var m mark
-		err := n.attempt(l, op, func(c *memcache.Client) (err error) {
+		err := n.attempt(l, op, rare(func(c *memcache.Client) (err error) {
 			if m, err = n.readMark(c); err == nil && op == opTouch {
 				err = c.Touch(markKey, 0)
 			}
 			return err
-		})
+		}))
 		if resultOf(err) == renewed && !again {
 			continue
 		}

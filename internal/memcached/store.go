@@ -75,6 +75,7 @@ type Store struct {
 	falling     sync.Mutex // one node falls at a time
 	fleet       atomic.Pointer[fleet]
 	generations atomic.Uint64
+	calls       calls
 
 	mu      sync.Mutex // guards watching and changes of the fleet
 	watched context.Context

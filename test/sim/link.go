@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pillion-proxy/pillion/internal/memcachedtest"
 )
 
 // link is the network between one sidecar and one node. What is sent arrives after a time that depends on the seed, the moment and
@@ -70,7 +72,10 @@ type patient struct {
 }
 
 func (p patient) SetDeadline(t time.Time) error {
-	return p.Conn.SetDeadline(t.Add(p.x.l.w.travel(p.x.l.name + " deadline")))
+	if !t.IsZero() {
+		t = t.Add(p.x.l.w.travel(p.x.l.name + " deadline"))
+	}
+	return p.Conn.SetDeadline(t)
 }
 
 // sever ends the sidecar's side for good.
@@ -117,70 +122,88 @@ func scramble(h uint64) uint64 {
 	return h ^ h>>33
 }
 
-// wire is one connection.
+// wire is one connection. Its messages travel apart and arrive in their order.
 type wire struct {
 	l         *link
 	near, far net.Conn
 
-	mu   sync.Mutex
-	last string // the command that is being answered
+	mu    sync.Mutex
+	asked []string // the commands without an answer
 }
 
 // requests carries commands until the sidecar closes its end.
 func (x *wire) requests() {
 	defer x.far.Close()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := x.near.Read(buf)
-		if err != nil {
-			return
-		}
-		line, _, _ := bytes.Cut(buf[:n], []byte("\r\n"))
+	x.carry(x.near, x.far, " > ", func(line string) bool {
 		x.mu.Lock()
-		x.last = string(line)
+		x.asked = append(x.asked, line)
 		x.mu.Unlock()
 		x.l.w.trace("%s > %s", x.l.name, line)
-		<-time.After(x.l.delay(x.l.name + " > " + string(line)))
-		if _, err := x.far.Write(buf[:n]); err != nil {
-			return
-		}
-	}
+		return true
+	})
 }
 
-// answers carries them back, and loses some.
+// answers carries them back, and loses some; what comes after a lost one is lost with it.
 func (x *wire) answers() {
 	defer func() {
 		x.near.Close()
 		x.far.Close()
 		x.l.set(func() { delete(x.l.wires, x) })
 	}()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := x.far.Read(buf)
-		if err != nil {
-			return
-		}
-		line, _, _ := bytes.Cut(buf[:n], []byte("\r\n"))
-		lost, closes := x.loses()
-		x.l.w.trace("%s < %s%s", x.l.name, line, map[bool]string{true: " (lost)"}[lost])
+	silent := false
+	x.carry(x.far, x.near, " < ", func(line string) bool {
+		x.mu.Lock()
+		command := x.asked[0]
+		x.asked = x.asked[1:]
+		x.mu.Unlock()
+		lost, closes := x.loses(command)
+		silent = silent || lost
+		x.l.w.trace("%s < %s%s", x.l.name, line, map[bool]string{true: " (lost)"}[silent])
 		if lost && closes {
-			return
+			x.far.Close()
 		}
-		if lost {
-			continue
+		return !silent
+	})
+}
+
+// parcel is a message on its way.
+type parcel struct {
+	message []byte
+	arrives time.Time
+}
+
+// carry takes each message from one end to the other that goes, until an end is closed.
+func (x *wire) carry(from, to net.Conn, way string, goes func(line string) bool) {
+	parcels := make(chan parcel, 4096)
+	go func() {
+		defer close(parcels)
+		var read []byte
+		for buf := make([]byte, 64<<10); ; {
+			n, err := from.Read(buf)
+			if err != nil {
+				return
+			}
+			read = append(read, buf[:n]...)
+			for n = memcachedtest.Message(read); n > 0; n = memcachedtest.Message(read) {
+				message := bytes.Clone(read[:n])
+				read = read[n:]
+				line, _, _ := bytes.Cut(message, []byte("\r\n"))
+				if goes(string(line)) {
+					parcels <- parcel{message, time.Now().Add(x.l.delay(x.l.name + way + string(line)))}
+				}
+			}
 		}
-		<-time.After(x.l.delay(x.l.name + " < " + string(line)))
-		if _, err := x.near.Write(buf[:n]); err != nil {
-			return
+	}()
+	for p := range parcels {
+		<-time.After(time.Until(p.arrives))
+		if _, err := to.Write(p.message); err != nil {
+			from.Close()
 		}
 	}
 }
 
-// loses tells whether the answer to the last command gets lost: only of a write of a session, where it matters.
-func (x *wire) loses() (lost, closes bool) {
-	x.mu.Lock()
-	command := x.last
-	x.mu.Unlock()
+// loses tells whether the answer to a command gets lost: only of a write of a session, where it matters.
+func (x *wire) loses(command string) (lost, closes bool) {
 	if !strings.HasPrefix(command, "cas p1:shop:") && !strings.HasPrefix(command, "add p1:shop:") {
 		return false, false
 	}
