@@ -2,6 +2,7 @@ package memcached
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -99,7 +100,7 @@ func (c *call) ask(l *life) error {
 		if err != nil {
 			return err
 		}
-		if c.begun.IsZero() || c.err != errCut {
+		if !errors.Is(c.err, errCut) {
 			c.begun = time.Now()
 		}
 		c.life = l

@@ -114,8 +114,8 @@ func TestSilence(t *testing.T) {
 				return
 			}
 			late := time.After(120 * time.Millisecond)
-			lines.ReadString('\n')
-			lines.ReadString('\n')
+			_, _ = lines.ReadString('\n')
+			_, _ = lines.ReadString('\n')
 			<-late // too late for the first, not for the second
 			have(conn, "first")
 			have(conn, "second")

@@ -10,7 +10,7 @@ func nodeLies(t *trial) {
 	for _, lie := range []struct {
 		name   string
 		manner manner
-	}{{"late", late}, {"half", half}, {"garbage", garbage}, {"damaged", damage}, {"another session's", impostor}, {"silent", silent}} {
+	}{{"late", late}, {"half", half}, {"garbage", garbage}, {"damaged", toEach(damage)}, {"another session's", toEach(impostor)}, {"silent", silent}} {
 		t.wait(2 * time.Second)
 		before := t.link.touched.Load()
 		t.link.become(lie.manner)

@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pillion-proxy/pillion/internal/memcachedtest"
 )
 
 // link is a small TCP proxy before a node, which does to its answers what a bad network or a node that lies would do.
@@ -22,7 +25,7 @@ type link struct {
 	whose   []byte // its key
 }
 
-// manner is what becomes of a piece of the node's answers; nil is to lose it, an error ends the connection.
+// manner is what becomes of a piece of the node's answers; nil is to lose it and all that follows, an error ends the connection.
 type manner func(l *link, answer []byte) ([]byte, error)
 
 var errHungUp = errors.New("the link hangs up")
@@ -68,12 +71,11 @@ func (l *link) pass(to, from net.Conn, through func([]byte) ([]byte, error)) {
 			return
 		}
 		piece, err := through(buf[:n])
-		if len(piece) > 0 {
-			if _, err := to.Write(piece); err != nil {
-				return
-			}
+		if piece == nil && err == nil { // TCP loses nothing in between
+			_, _ = io.Copy(io.Discard, from)
+			return
 		}
-		if err != nil {
+		if _, failed := to.Write(piece); failed != nil || err != nil {
 			return
 		}
 	}
@@ -114,21 +116,33 @@ func garbage(l *link, answer []byte) ([]byte, error) {
 	return answer, nil
 }
 
+// toEach applies a lie to each answer of a piece, which has those to several readers.
+func toEach(lie func(l *link, answer []byte) []byte) manner {
+	return func(l *link, piece []byte) ([]byte, error) {
+		var told []byte
+		for n := memcachedtest.Message(piece); n > 0; n = memcachedtest.Message(piece) {
+			told = append(told, lie(l, piece[:n:n])...)
+			piece = piece[n:]
+		}
+		return append(told, piece...), nil
+	}
+}
+
 // damage changes the last byte of each value, and leaves the protocol intact.
-func damage(l *link, answer []byte) ([]byte, error) {
+func damage(l *link, answer []byte) []byte {
 	if head, value, ok := cutValue(answer); ok && len(value) > 16 {
 		l.touched.Add(1)
 		answer[len(head)+len(value)-1] ^= 1
 	}
-	return answer, nil
+	return answer
 }
 
 // impostor gives each reader of a session the value of another session, under the key that was asked for. To that one itself it is honest:
 // its own value of some time ago would be another lie, which nothing can tell from the truth.
-func impostor(l *link, answer []byte) ([]byte, error) {
+func impostor(l *link, answer []byte) []byte {
 	head, value, ok := cutValue(answer)
 	if !ok || !bytes.Contains(head, []byte("p1:torture:")) || len(value) < 72 {
-		return answer, nil
+		return answer
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -137,13 +151,13 @@ func impostor(l *link, answer []byte) ([]byte, error) {
 		l.foreign, l.whose = bytes.Clone(value), bytes.Clone(fields[1])
 	}
 	if bytes.Equal(l.whose, fields[1]) {
-		return answer, nil
+		return answer
 	}
 	l.touched.Add(1)
 	fields[3] = strconv.AppendInt(nil, int64(len(l.foreign)), 10)
 	out := append(bytes.Join(fields, []byte(" ")), "\r\n"...)
 	out = append(out, l.foreign...)
-	return append(out, answer[len(head)+len(value):]...), nil
+	return append(out, answer[len(head)+len(value):]...)
 }
 
 // cutValue takes an answer that holds exactly one value apart: `VALUE key flags bytes cas` CR LF, and the bytes.
