@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -77,7 +78,7 @@ type node struct {
 	mu     sync.Mutex
 	dead   bool
 	silent bool
-	delay  time.Duration // before each command, but for those about the canary
+	delay  time.Duration // until a command arrives, but for those about the canary
 	sent   []string      // the command lines that arrived, but for those about the canary
 }
 
@@ -98,7 +99,9 @@ func (n *node) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wire{Conn: c, node: n, asks: true}, nil
+	w := &wire{Conn: c, node: n, late: make(chan parcel, 4096), closed: make(chan struct{})}
+	go w.deliver()
+	return w, nil
 }
 
 // kill ends the node; what it held is gone.
@@ -159,37 +162,81 @@ func (f *fleet) keys() []string {
 	return keys
 }
 
-// wire is a connection to a node.
+// wire is a connection to a node. Many commands may be on their way at once.
 type wire struct {
 	net.Conn
-	node *node
-	asks bool // what is written next is a command, not the rest of one
+	node   *node
+	rest   []byte // the begin of a command
+	mute   bool
+	late   chan parcel
+	behind atomic.Int32 // commands that are late
+	once   sync.Once
+	closed chan struct{}
 }
 
-func (w *wire) Read(p []byte) (int, error) {
-	w.asks = true
-	return w.Conn.Read(p)
+// parcel is a command on its way.
+type parcel struct {
+	command []byte
+	arrives time.Time
 }
 
 func (w *wire) Write(p []byte) (int, error) {
-	line, _, _ := strings.Cut(string(p), "\r\n")
-	counts := w.asks && !strings.Contains(line, "p1:!life")
-	w.asks = false
+	w.rest = append(w.rest, p...)
+	for n := memcachedtest.Message(w.rest); n > 0; n = memcachedtest.Message(w.rest) {
+		command := w.rest[:n:n]
+		w.rest = w.rest[n:]
+		if err := w.send(command); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+func (w *wire) send(command []byte) error {
+	line, _, _ := strings.Cut(string(command), "\r\n")
+	counts := !strings.Contains(line, "p1:!life")
 	w.node.mu.Lock()
-	delay, silent := w.node.delay, w.node.silent
+	delay := w.node.delay
+	w.mute = w.mute || w.node.silent
 	if counts {
 		w.node.sent = append(w.node.sent, line)
 	}
 	w.node.mu.Unlock()
-	if silent {
-		return len(p), nil
+	if !counts {
+		delay = 0
 	}
-	if counts && delay > 0 {
-		wait(delay)
+	switch {
+	case w.mute:
+		return nil
+	case delay > 0 || w.behind.Load() > 0:
+		w.behind.Add(1)
+		w.late <- parcel{command, time.Now().Add(delay)}
+		return nil
 	}
-	n, err := w.Conn.Write(p)
+	_, err := w.Conn.Write(command)
 	if errors.Is(err, io.ErrClosedPipe) {
 		err = syscall.EPIPE
 	}
-	return n, err
+	return err
+}
+
+// deliver writes what is late when it is due.
+func (w *wire) deliver() {
+	for {
+		select {
+		case p := <-w.late:
+			wait(time.Until(p.arrives))
+			if _, err := w.Conn.Write(p.command); err != nil {
+				_ = w.Close()
+			}
+			w.behind.Add(-1)
+		case <-w.closed:
+			return
+		}
+	}
+}
+
+func (w *wire) Close() error {
+	w.once.Do(func() { close(w.closed) })
+	return w.Conn.Close()
 }

@@ -16,8 +16,8 @@ import (
 )
 
 // link is the network between one sidecar and one node. What is sent arrives after a time that depends on the seed, the moment and
-// the first line, and on nothing else: so a history does not depend on which of two goroutines runs first. What was sent before its
-// sender gave up or died still arrives, as in a real network.
+// the way, and on nothing else: what was sent at one moment arrives at one, so a history does not depend on which of two goroutines runs
+// first. What was sent before its sender gave up or died still arrives, as in a real network.
 type link struct {
 	w    *world
 	name string // "s1-n2"
@@ -189,7 +189,7 @@ func (x *wire) carry(from, to net.Conn, way string, goes func(line string) bool)
 				read = read[n:]
 				line, _, _ := bytes.Cut(message, []byte("\r\n"))
 				if goes(string(line)) {
-					parcels <- parcel{message, time.Now().Add(x.l.delay(x.l.name + way + string(line)))}
+					parcels <- parcel{message, time.Now().Add(x.l.delay(x.l.name + way))}
 				}
 			}
 		}
