@@ -5,6 +5,9 @@ import (
 	"encoding/binary"
 )
 
+// ExtClosed is an optional extension without a value, of a renewed session: a request that had it before its renewal does not write any more.
+const ExtClosed = 1
+
 // The critical extensions of this version. A reader that does not know one rejects the blob.
 const (
 	firstCritical = 64

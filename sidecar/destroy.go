@@ -54,10 +54,7 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 	var mu sync.Mutex
 	var links []sessioncodec.Link
 	var owner sessioncodec.Owner
-	tomb := &sessioncodec.Record{
-		State: sessioncodec.Destroyed, Created: int64(id.Issued) * 1000, Accessed: time.Now().UnixMilli(),
-		Lifetime: uint32(h.opts.Lifetime.Seconds()),
-	}
+	tomb := h.tombstone(id)
 	write := store.Write{Wait: store.Both, Refill: true,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			mu.Lock()
@@ -84,6 +81,24 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 		h.owe(id, tomb, nil)
 	}
 	return found, untold(h.tell(ctx, id, tomb, last, saved.Short))
+}
+
+// tombstone is what a destroyed session leaves.
+func (h *Handler) tombstone(id ring.ID) *sessioncodec.Record {
+	return &sessioncodec.Record{
+		State: sessioncodec.Destroyed, Created: int64(id.Issued) * 1000, Accessed: time.Now().UnixMilli(),
+		Lifetime: uint32(h.opts.Lifetime.Seconds()),
+	}
+}
+
+// retract ends a session that nobody was told of: the new one of a renewal that failed. It ends alone, for what it was to follow goes on, in
+// the renewal that was first or as it was; and no node is owed its end, for nobody can ask for it.
+func (h *Handler) retract(ctx context.Context, id ring.ID) {
+	h.keeper.forget(id.Random)
+	tomb := h.tombstone(id)
+	_, _ = h.save(ctx, id, store.Write{Wait: store.Both, Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+		return sessioncodec.Join(tomb, stored), nil
+	}})
 }
 
 // tell brings a destruction to the memory of the owner that the nodes named, and, when not all nodes could be reached, to the peers: they

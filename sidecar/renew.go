@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -72,8 +73,8 @@ func (h *Handler) renew(ctx context.Context, v *visit, in *instructions) error {
 		return errFrozen
 	}
 	base, release, err := h.keeper.hold(ctx, v)
-	superseded := false
-	defer func() { release(superseded) }()
+	ended := false
+	defer func() { release(ended) }()
 	switch {
 	case err != nil:
 		return err
@@ -93,11 +94,10 @@ func (h *Handler) renew(ctx context.Context, v *visit, in *instructions) error {
 	}
 	to := sessioncodec.Link{Random: fresh.id.Random, Issued: fresh.id.Issued, At: now}
 	if err := h.supersede(ctx, old, base, to, &fresh); err != nil {
-		h.keeper.forget(fresh.id.Random)
-		_, _ = h.bury(ctx, fresh.id)
+		h.retract(ctx, fresh.id)
 		return err
 	}
-	superseded = true
+	ended = true
 	*v = fresh
 	h.open.move(old.Random, v.id)
 	h.count("renewed")
@@ -108,27 +108,23 @@ func (h *Handler) renew(ctx context.Context, v *visit, in *instructions) error {
 
 // supersede marks the old record. What other requests wrote into it meanwhile moves into the new session.
 func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec.Record, to sessioncodec.Link, fresh *visit) error {
-	mark := *base
-	mark.State, mark.To = sessioncodec.Superseded, to
-	// Only a sticky owner may add it where all nodes lack it: in shared mode that it is missing may be a logout's end (L5).
-	saved, err := h.save(ctx, old, store.Write{Wait: store.Both, Refill: h.opts.Sticky,
-		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
-			if stored != nil && stored.State == sessioncodec.Superseded && stored.To != to {
-				return nil, errFrozen // another request renewed it first: all nodes are written in one order, so one of two wins
-			}
-			return sessioncodec.Join(&mark, stored), nil
-		}})
-	switch {
-	case err != nil:
+	mark := superseded(base, to)
+	saved, err := h.mark(ctx, old, mark)
+	if err == nil && saved.Short {
+		mark = closing(mark)
+		switch again, failed := h.mark(ctx, old, mark); {
+		case failed == nil:
+			saved = again
+		case errors.Is(failed, errGone), errors.Is(failed, errFrozen):
+			err = failed
+		} // else the renewal stands all the same, and this is owed
+	}
+	if err != nil {
 		return err
-	case saved.Record.State == sessioncodec.Destroyed:
-		return errGone
-	case saved.Record.To != to:
-		return errFrozen
 	}
 	if saved.Short {
 		id, born, known := fresh.id, fresh.loaded, sessioncodec.Join(base, saved.Record)
-		h.owe(old, &mark, func(ctx context.Context, found *sessioncodec.Record) error {
+		h.owe(old, mark, func(ctx context.Context, found *sessioncodec.Record) error {
 			if err := h.carry(ctx, id, born, known, found); err != nil {
 				return err
 			}
@@ -149,6 +145,45 @@ func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec
 		h.subjects.noted(fresh.id, e.record())
 	}
 	return err
+}
+
+func superseded(r *sessioncodec.Record, by sessioncodec.Link) *sessioncodec.Record {
+	mark := *r
+	mark.State, mark.To = sessioncodec.Superseded, by
+	return &mark
+}
+
+// mark joins the mark of a renewal into every node that answers; one must.
+func (h *Handler) mark(ctx context.Context, old ring.ID, mark *sessioncodec.Record) (store.Saved, error) {
+	// Only a sticky owner may add it where all nodes lack it: in shared mode that it is missing may be a logout's end (L5).
+	saved, err := h.save(ctx, old, store.Write{Wait: store.Both, Refill: h.opts.Sticky,
+		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+			if stored != nil && stored.State == sessioncodec.Superseded && stored.To != mark.To {
+				return nil, errFrozen // another request renewed it first: all nodes are written in one order, so one of two wins
+			}
+			return sessioncodec.Join(mark, stored), nil
+		}})
+	switch {
+	case err != nil:
+		return saved, err
+	case saved.Record.State == sessioncodec.Destroyed:
+		return saved, errGone
+	case saved.Record.To != mark.To:
+		return saved, errFrozen
+	}
+	return saved, nil
+}
+
+// closing is the mark of a renewal that some node lacks when it is answered: who asks that node alone is served the old session as if it were
+// live. So that a change meets the mark elsewhere no longer tells that it began before the renewal, and it is refused (L3).
+func closing(mark *sessioncodec.Record) *sessioncodec.Record {
+	closed := *mark
+	closed.Extensions = []sessioncodec.Extension{{ID: sessioncodec.ExtClosed}}
+	return sessioncodec.Join(mark, &closed)
+}
+
+func closed(r *sessioncodec.Record) bool {
+	return slices.ContainsFunc(r.Extensions, func(x sessioncodec.Extension) bool { return x.ID == sessioncodec.ExtClosed })
 }
 
 // binder is whom a session is bound to.
@@ -210,8 +245,11 @@ func difference(base, newer *sessioncodec.Record) *instructions {
 // follow brings an edit whose session was renewed meanwhile into the successor; the request had loaded the session while it was live.
 // Its client does not learn the new id here (L3).
 func (h *Handler) follow(ctx context.Context, v *visit, old *sessioncodec.Record, e *edit) error {
-	if e.exact {
+	switch {
+	case e.exact:
 		return errLockLost
+	case closed(old):
+		return errFrozen
 	}
 	if e.hops++; e.hops > chainLimit {
 		return errBusy

@@ -32,8 +32,11 @@ func (w *world) configure(f Fault, change func(*settings)) {
 	<-time.After(spread)
 }
 
-// without takes a node out of the ring, and in again, restarted: a node that comes back into a ring must come empty (docs/operations.md).
+// without takes a node out of the ring, and in again, restarted: a node that comes back into a ring must come empty (docs/operations.md). An
+// operator does that to one node after the other.
 func (w *world) without(f Fault) {
+	w.operator <- struct{}{}
+	defer func() { <-w.operator }()
 	w.configure(f, func(s *settings) { s.absent = f.Node })
 	<-time.After(f.For)
 	w.nodes[f.Node].kill()

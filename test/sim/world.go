@@ -46,6 +46,7 @@ type world struct {
 	visitors []*visitor
 	history  history
 
+	operator   chan struct{}  // held while a node is taken out of the ring
 	background sync.WaitGroup // requests nobody waits for, and processes that end
 
 	mu           sync.Mutex
@@ -59,7 +60,7 @@ type world struct {
 
 // Run lets a scenario happen. It must be called in a bubble of testing/synctest.
 func Run(s Scenario, o Options) Result {
-	w := &world{scenario: s, opts: o, began: time.Now(), apart: map[string]int{}}
+	w := &world{scenario: s, opts: o, began: time.Now(), apart: map[string]int{}, operator: make(chan struct{}, 1)}
 	w.history = history{began: w.began, keep: o.Keep}
 	for i := range s.Nodes {
 		w.nodes = append(w.nodes, newNode(fmt.Sprintf("n%d", i+1), o.Lifeless))
