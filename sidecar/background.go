@@ -55,11 +55,13 @@ func (b *background) add(random [16]byte, run func(context.Context)) bool {
 	return true
 }
 
-// again queues a job that could not be done now; while the queue is full it keeps trying.
-func (b *background) again(random [16]byte, run func(context.Context)) {
-	if !b.after(backgroundRetry, random, run) {
+// again queues a job that could not be done now; while the queue is full it keeps trying. It is false when the job will not be done.
+func (b *background) again(random [16]byte, run func(context.Context)) bool {
+	taken := b.after(backgroundRetry, random, run)
+	if !taken {
 		b.dropped()
 	}
+	return taken
 }
 
 // after queues a job in a while, unless the session has one that comes then. It refuses when too many wait so.

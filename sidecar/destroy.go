@@ -124,7 +124,7 @@ func (h *Handler) tell(ctx context.Context, id ring.ID, tomb *sessioncodec.Recor
 	return nil
 }
 
-// linksOf lists the neighbours that end with r: its successor, and its predecessor while that one is in grace.
+// linksOf lists the neighbours that end with r: its successor, and its predecessor while that one is in grace by the slowest clock of the fleet.
 func (h *Handler) linksOf(r *sessioncodec.Record) []sessioncodec.Link {
 	var links []sessioncodec.Link
 	if r == nil {
@@ -133,81 +133,10 @@ func (h *Handler) linksOf(r *sessioncodec.Record) []sessioncodec.Link {
 	if r.To != (sessioncodec.Link{}) {
 		links = append(links, r.To)
 	}
-	if r.Prev != (sessioncodec.Link{}) && h.inGrace(r.Prev.At, time.Now()) {
+	if r.Prev != (sessioncodec.Link{}) && h.inGrace(r.Prev.At, time.Now().Add(-aheadLimit)) {
 		links = append(links, r.Prev)
 	}
 	return links
-}
-
-// owe brings the end of a session, a tombstone or the mark of a renewal, to the nodes that did not answer: once a second until all have it.
-// A node that is back with the living record would show it once the others have lost theirs. What was found there is handed to found, if
-// that is not nil.
-func (h *Handler) owe(id ring.ID, end *sessioncodec.Record, found func(context.Context, *sessioncodec.Record) error) {
-	dead := end.State == sessioncodec.Destroyed
-	h.background.again(endJob(id.Random, end.State), func(ctx context.Context) {
-		if time.Since(id.Born()) > h.opts.Lifetime || !dead && end.Expired(time.Now(), h.touch) {
-			return // no id of it is accepted any more, or nothing is left to be shown
-		}
-		var met gathered
-		saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, Refill: dead || h.opts.Sticky,
-			Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
-				if dead {
-					met.add(h.linksOf(stored))
-				}
-				return sessioncodec.Join(end, stored), nil
-			}})
-		for _, link := range met.all() {
-			h.buryLater(link)
-		}
-		if errors.Is(err, store.ErrGone) {
-			return
-		}
-		if err == nil && found != nil {
-			err = found(ctx, saved.Record)
-		}
-		if err != nil || saved.Short {
-			h.owe(id, end, found)
-		}
-	})
-}
-
-// gathered are the links that a write met on the nodes. A write goes on after it was answered.
-type gathered struct {
-	mu    sync.Mutex
-	links []sessioncodec.Link
-}
-
-func (g *gathered) add(links []sessioncodec.Link) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.links = append(g.links, links...)
-}
-
-func (g *gathered) all() []sessioncodec.Link {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.Clone(g.links)
-}
-
-// buryLater ends a neighbour in a chain of renewals that a logout could not see: only the node that was silent knew of it.
-func (h *Handler) buryLater(link sessioncodec.Link) {
-	h.keeper.forget(link.Random)
-	h.background.again(endJob(link.Random, sessioncodec.Destroyed), func(ctx context.Context) {
-		more, err := h.bury(ctx, ring.ID{Random: link.Random, Issued: link.Issued})
-		if err != nil {
-			more = append(more, link)
-		}
-		for _, next := range more {
-			h.buryLater(next)
-		}
-	})
-}
-
-// endJob keeps an owed end apart from the session's touches, and a tombstone from the mark of a renewal: where one of those waits, it would
-// be left out (L5).
-func endJob(random [16]byte, state sessioncodec.State) [16]byte {
-	random[0] ^= byte(state) << 6
-	return random
 }
 
 // inGrace tells whether a renewal at that time still lets the old id read.

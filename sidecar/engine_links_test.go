@@ -31,6 +31,10 @@ type call struct {
 
 // family starts sidecars that know each other.
 func family(f *fleet, routes ...string) (*links, []*process) {
+	return familyLike(f, func(*setup) {}, routes...)
+}
+
+func familyLike(f *fleet, change func(*setup), routes ...string) (*links, []*process) {
 	l := &links{to: map[string]*process{}, dead: map[string]bool{}, cut: map[string]bool{}, down: map[string]bool{}}
 	addresses := map[string]string{}
 	for _, route := range routes {
@@ -38,7 +42,7 @@ func family(f *fleet, routes ...string) (*links, []*process) {
 	}
 	var all []*process
 	for _, route := range routes {
-		p := f.sidecar(route, func(s *setup) {
+		p := f.sidecar(route, change, func(s *setup) {
 			s.Sticky, s.Call, s.http.Dial = true, l.caller(route), l.dialer(f, route)
 			s.AppRefused = func() { l.set(func() { l.refused = append(l.refused, route) }) }
 		})

@@ -44,6 +44,7 @@ type Handler struct {
 	pulses     *pulses
 	awaited    awaited
 	fences     fences
+	debts      debts
 	heart      heartbeat
 	open       openExchanges
 	spellings  *cache.Cache[seat, *spelling]

@@ -142,7 +142,7 @@ func (h *Handler) lookAtOpen(ctx context.Context, id ring.ID) {
 		h.closeOpen(id.Random)
 		return
 	}
-	found, err := h.opts.Store.Load(ctx, id, store.Near)
+	found, err := h.load(ctx, id, store.Near)
 	switch r := found.Record; {
 	case err != nil || r == nil: // not known, or garbage: nobody ended it
 	case r.State == sessioncodec.Superseded:

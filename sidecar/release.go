@@ -107,10 +107,14 @@ func (h *Handler) strange(ctx context.Context, call string, m message) (verdict,
 		return notMine, message{}
 	}
 	h.closeOpen(m.random)
-	_, err := h.opts.Store.Save(ctx, ring.ID{Random: m.random, Issued: m.issued}, store.Write{Wait: store.Both, Refill: true,
+	id := ring.ID{Random: m.random, Issued: m.issued}
+	saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, Refill: true,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			return sessioncodec.Join(m.record, stored), nil
 		}})
+	if err != nil || saved.Failed {
+		h.owe(id, m.record, nil) // a node that is up here would be asked alone
+	}
 	if err != nil {
 		return busy, message{}
 	}

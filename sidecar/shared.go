@@ -27,7 +27,7 @@ type shared struct{ h *Handler }
 
 // find asks the id's node alone in the steady state.
 func (k *shared) find(ctx context.Context, v *visit) error {
-	found, err := k.h.opts.Store.Load(ctx, v.id, store.Near)
+	found, err := k.h.load(ctx, v.id, store.Near)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (k *shared) touch(id ring.ID, now time.Time) {
 // refresh reads every node, and refills what is missing or behind. A session missed everywhere stays missed, for no memory here knows
 // more than the ring.
 func (k *shared) refresh(ctx context.Context, id ring.ID, now time.Time) {
-	found, err := k.h.opts.Store.Load(ctx, id, store.Everywhere)
+	found, err := k.h.load(ctx, id, store.Everywhere)
 	if err != nil || found.Record == nil || found.Record.State == sessioncodec.Destroyed && !found.Short {
 		return // a tombstone that a node lacks is brought there like any other record
 	}

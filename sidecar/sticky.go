@@ -80,7 +80,7 @@ func (k *sticky) own(ctx context.Context, s *session, shown ring.ID) (*state, er
 
 // verify looks in the ring whether s is still this process's, when memory may not be trusted (K8). s.mu is held.
 func (k *sticky) verify(ctx context.Context, s *session, st *state) (*state, error) {
-	found, err := k.h.opts.Store.Load(ctx, st.id, store.Everywhere)
+	found, err := k.h.load(ctx, st.id, store.Everywhere)
 	if unknown := (*store.UnknownError)(nil); errors.As(err, &unknown) && unknown.All && !k.h.opts.Refuse {
 		return st, nil
 	}

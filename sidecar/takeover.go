@@ -47,7 +47,7 @@ func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*stat
 	defer s.taking.Store(false)
 	t := takeover{k: k, s: s, shown: shown, known: s.now.Load().record(), asked: map[string]bool{}}
 	for range takeoverRounds {
-		found, err := k.h.opts.Store.Load(ctx, shown, store.Everywhere)
+		found, err := k.h.load(ctx, shown, store.Everywhere)
 		if err != nil {
 			return nil, err
 		}

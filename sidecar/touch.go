@@ -59,7 +59,7 @@ func (k *sticky) backUp(ctx context.Context, s *session, everywhere bool) {
 	}
 	var seen *sessioncodec.Record
 	if everywhere {
-		found, err := k.h.opts.Store.Load(ctx, st.id, store.Everywhere)
+		found, err := k.h.load(ctx, st.id, store.Everywhere)
 		if err != nil {
 			k.h.background.again(s.random, func(ctx context.Context) { k.backUp(ctx, s, true) })
 			return

@@ -219,3 +219,48 @@ func TestCopiesAreTheSameBytes(t *testing.T) {
 		}
 	}
 }
+
+// F4: the anchor is written before every other node, whatever its name, and only over a copy that it holds.
+func TestAnchorIsWrittenFirst(t *testing.T) {
+	a, b := startReal(t), startReal(t)
+	s := testStore(t, Options{}, a, b)
+	anchored := func(id ring.ID, mine *sessioncodec.Record) (first string, err error) {
+		w := update(mine)
+		join := w.Join
+		var mu sync.Mutex
+		var met []string
+		w.Join = func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			met = append(met, value(stored, "on"))
+			return join(stored)
+		}
+		w.Copies, w.Wait, w.Anchor = 0, store.Both, "n2"
+		_, err = s.Save(context.Background(), id, w)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(met) > 0 {
+			first = met[0]
+		}
+		return first, err
+	}
+	held := newID(t, "n2")
+	for node, r := range map[string]*sessioncodec.Record{"n1": record(entry("on", `1`)), "n2": record(entry("on", `2`))} {
+		w := birth(r)
+		w.Copies = 1
+		mustSave(t, s, ring.ID{Random: held.Random, Issued: held.Issued, Node: node}, w)
+	}
+	if first, err := anchored(held, record(entry("x", `0`))); err != nil || first != `2` {
+		t.Errorf("first was the copy %s (%v), want that of n2", first, err)
+	}
+	missing := newID(t, "n2")
+	w := birth(record(entry("on", `1`)))
+	w.Copies = 1
+	mustSave(t, s, ring.ID{Random: missing.Random, Issued: missing.Issued, Node: "n1"}, w)
+	if _, err := anchored(missing, record(entry("x", `0`))); !errors.Is(err, store.ErrUnacknowledged) {
+		t.Errorf("without a copy on the anchor: %v", err)
+	}
+	if found := mustLoad(t, s, missing, store.Everywhere); value(found.Record, "x") != "" {
+		t.Error("another node was written although the anchor has no copy")
+	}
+}

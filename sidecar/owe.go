@@ -1,0 +1,147 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pillion-proxy/pillion/internal/ring"
+	"github.com/pillion-proxy/pillion/internal/store"
+	"github.com/pillion-proxy/pillion/sessioncodec"
+)
+
+// debts are the ends of sessions that this sidecar owes to nodes. Until such a node has the end it may answer with the living record, and the other
+// nodes may be silent then, or have lost what they had: but this sidecar knows.
+type debts struct {
+	some atomic.Bool // a look costs no lock while nothing is owed
+	mu   sync.Mutex
+	ends map[[16]byte]*sessioncodec.Record // by endJob
+}
+
+func (d *debts) add(job [16]byte, end *sessioncodec.Record) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ends == nil {
+		d.ends = map[[16]byte]*sessioncodec.Record{}
+	}
+	d.ends[job] = end
+	d.some.Store(true)
+}
+
+// settle forgets an end: all nodes have it, or it will not be brought to them.
+func (d *debts) settle(job [16]byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.ends, job)
+	d.some.Store(len(d.ends) > 0)
+}
+
+// of is how a session ended, nil when nothing of it is owed.
+func (d *debts) of(random [16]byte) *sessioncodec.Record {
+	if !d.some.Load() {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return sessioncodec.Join(d.ends[endJob(random, sessioncodec.Destroyed)], d.ends[endJob(random, sessioncodec.Superseded)])
+}
+
+// load reads a session from the ring. One whose end is owed is never found living; one whose tombstone is, is no question any more.
+func (h *Handler) load(ctx context.Context, id ring.ID, reach store.Reach) (store.Found, error) {
+	found, err := h.opts.Store.Load(ctx, id, reach)
+	end := h.debts.of(id.Random)
+	switch {
+	case end == nil:
+	case err == nil && found.Record != nil:
+		found.Record = sessioncodec.Join(found.Record, end)
+	case errors.Is(err, store.ErrUnknown) && end.State == sessioncodec.Destroyed:
+		return store.Found{Record: end}, nil
+	}
+	return found, err
+}
+
+// owe brings the end of a session, a tombstone or the mark of a renewal, to the nodes that did not answer: once a second until all have it.
+// A node that is back with the living record would show it once the others have lost theirs. What was found there is handed to found, if
+// that is not nil.
+func (h *Handler) owe(id ring.ID, end *sessioncodec.Record, found func(context.Context, *sessioncodec.Record) error) {
+	job := endJob(id.Random, end.State)
+	h.debts.add(job, end)
+	taken := h.background.again(job, func(ctx context.Context) {
+		if h.bring(ctx, id, end, found) {
+			h.debts.settle(job)
+		} else {
+			h.owe(id, end, found)
+		}
+	})
+	if !taken {
+		h.debts.settle(job)
+	}
+}
+
+// bring offers an end to every node, and tells whether it is owed no more.
+func (h *Handler) bring(ctx context.Context, id ring.ID, end *sessioncodec.Record, found func(context.Context, *sessioncodec.Record) error) (done bool) {
+	dead := end.State == sessioncodec.Destroyed
+	if time.Since(id.Born()) > h.opts.Lifetime || !dead && end.Expired(time.Now(), h.touch) {
+		return true // no id of it is accepted any more, or nothing is left to be shown
+	}
+	var met gathered
+	saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, Refill: dead || h.opts.Sticky,
+		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+			if dead {
+				met.add(h.linksOf(stored))
+			}
+			return sessioncodec.Join(end, stored), nil
+		}})
+	for _, link := range met.all() {
+		h.buryLater(link)
+	}
+	if errors.Is(err, store.ErrGone) {
+		return true
+	}
+	if err == nil && found != nil {
+		err = found(ctx, saved.Record)
+	}
+	return err == nil && !saved.Short
+}
+
+// gathered are the links that a write met on the nodes. A write goes on after it was answered.
+type gathered struct {
+	mu    sync.Mutex
+	links []sessioncodec.Link
+}
+
+func (g *gathered) add(links []sessioncodec.Link) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.links = append(g.links, links...)
+}
+
+func (g *gathered) all() []sessioncodec.Link {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.links)
+}
+
+// buryLater ends a neighbour in a chain of renewals that a logout could not see: only the node that was silent knew of it.
+func (h *Handler) buryLater(link sessioncodec.Link) {
+	h.keeper.forget(link.Random)
+	h.background.again(endJob(link.Random, sessioncodec.Destroyed), func(ctx context.Context) {
+		more, err := h.bury(ctx, ring.ID{Random: link.Random, Issued: link.Issued})
+		if err != nil {
+			more = append(more, link)
+		}
+		for _, next := range more {
+			h.buryLater(next)
+		}
+	})
+}
+
+// endJob keeps an owed end apart from the session's touches, and a tombstone from the mark of a renewal: where one of those waits, it would
+// be left out (L5).
+func endJob(random [16]byte, state sessioncodec.State) [16]byte {
+	random[0] ^= byte(state) << 6
+	return random
+}
