@@ -42,7 +42,8 @@ func TestOwedTombstoneIsNotForgotten(t *testing.T) {
 // Each kind of background work on a session has a key of its own: where one waits, another of the same key would be left out.
 func TestJobsOfOneSessionAreApart(t *testing.T) {
 	seen := map[[16]byte]bool{}
-	for _, job := range [][16]byte{{1}, endJob([16]byte{1}, sessioncodec.Superseded), endJob([16]byte{1}, sessioncodec.Destroyed), listJob([16]byte{1})} {
+	one := [16]byte{1}
+	for _, job := range [][16]byte{one, endJob(one, sessioncodec.Superseded), endJob(one, sessioncodec.Destroyed), listJob(one), paceJob(one)} {
 		if seen[job] {
 			t.Errorf("two have the key %x", job)
 		}
