@@ -38,6 +38,11 @@ func (in *reader) take(n uint64) []byte {
 
 // long reads a varint of up to 64 bits in its shortest form.
 func (in *reader) long() uint64 {
+	if len(in.rest) > 0 && in.rest[0] < 0x80 { // as most are
+		v := in.rest[0]
+		in.rest = in.rest[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(in.rest)
 	switch {
 	case n == 0:

@@ -179,10 +179,11 @@ func (h *Handler) spell(v *visit, of any, record func() *sessioncodec.Record) {
 	v.loaded = v.spelling.record
 }
 
-// expect makes st, whose record is r, what the next request of v's session finds ready: so it need not be unpacked, nor spelled before somebody
+// expect makes st of s, whose record is r, what the next request of v's session finds ready: so it need not be unpacked, nor spelled before somebody
 // asks. A session that no request has read since it came into memory is not expected to be read.
-func (h *Handler) expect(v *visit, st *state, r *sessioncodec.Record) {
+func (h *Handler) expect(v *visit, s *session, st *state, r *sessioncodec.Record) {
 	if v.spelling != nil && v.shown == st.id {
+		v.home = s // which a takeover may have moved
 		h.keep(newSpelling(&st.packed[0], v, r))
 	}
 }

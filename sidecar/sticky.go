@@ -208,7 +208,7 @@ func (k *sticky) took(ctx context.Context, s *session, before *sessioncodec.Reco
 func (k *sticky) have(s *session, g *group, record *sessioncodec.Record, backed bool) {
 	st := newState(g.id, record, true, backed)
 	k.remember(s, st)
-	k.h.expect(g.changes[0].v, st, record)
+	k.h.expect(g.changes[0].v, s, st, record)
 }
 
 // birth keeps a new session under v.id.
