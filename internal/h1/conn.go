@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/head"
+	"github.com/pillion-proxy/pillion/internal/socket"
 )
 
 const (
@@ -170,7 +171,7 @@ func (c *conn) hasLeft() bool {
 
 // hasEnded looks by Control: Read would wait for a watch that reads, which waits for the client, which waits for its answer.
 func (c *conn) hasEnded() (ended bool) {
-	_ = c.socket.Control(func(fd uintptr) { ended = hasEnded(fd) })
+	_ = c.socket.Control(func(fd uintptr) { ended = socket.HasEnded(fd) })
 	return ended
 }
 

@@ -189,7 +189,7 @@ func (c *conn) writeSocket(fd uintptr) (done bool) {
 // awaitByte waits until there is something to read. Below TLS is a socket, which can be asked without reading from it.
 func (c *conn) awaitByte() (first []byte, err error) {
 	if c.socket != nil {
-		return nil, c.socket.Read(func(fd uintptr) bool { return !isQuiet(fd) })
+		return nil, c.socket.Read(func(fd uintptr) bool { return !socket.IsQuiet(fd) })
 	}
 	var one [1]byte
 	n, err := c.nc.Read(one[:])

@@ -78,7 +78,7 @@ func (x *exchange) repeatable() bool {
 func (up *upstream) alive() bool {
 	if up.peek == nil {
 		up.peek = func(fd uintptr) bool {
-			up.quiet = isQuiet(fd)
+			up.quiet = socket.IsQuiet(fd)
 			return true
 		}
 	}

@@ -29,7 +29,7 @@ func (w *headWriter) field(name, value string) {
 // fields writes field lines; Content-Length is the engine's to say.
 func (w *headWriter) fields(fields head.Fields) {
 	for i := range fields {
-		if name := fields[i].Name; len(name) != len("Content-Length") || !strings.EqualFold(name, "Content-Length") {
+		if name := fields[i].Name; !head.Same(name, "Content-Length") {
 			w.field(name, fields[i].Value)
 		}
 	}

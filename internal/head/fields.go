@@ -8,10 +8,13 @@ type Field struct{ Name, Value string }
 // Fields are the field lines of a head, in order. Names compare without case (RFC 9110, section 5.1).
 type Fields []Field
 
+// Same tells whether two names, which are of ASCII, are one.
+func Same(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
+
 // Get returns the first value of name, "" when there is none.
 func (f Fields) Get(name string) string {
 	for i := range f {
-		if strings.EqualFold(f[i].Name, name) {
+		if Same(f[i].Name, name) {
 			return f[i].Value
 		}
 	}
@@ -21,7 +24,7 @@ func (f Fields) Get(name string) string {
 // Has tells whether name occurs at all.
 func (f Fields) Has(name string) bool {
 	for i := range f {
-		if strings.EqualFold(f[i].Name, name) {
+		if Same(f[i].Name, name) {
 			return true
 		}
 	}
@@ -32,7 +35,7 @@ func (f Fields) Has(name string) bool {
 func (f Fields) Values(name string) []string {
 	var out []string
 	for i := range f {
-		if strings.EqualFold(f[i].Name, name) {
+		if Same(f[i].Name, name) {
 			out = append(out, f[i].Value)
 		}
 	}
@@ -50,7 +53,7 @@ func (f *Fields) Set(name, value string) {
 
 // Del removes every line of name.
 func (f *Fields) Del(name string) {
-	f.Keep(func(n string) bool { return !strings.EqualFold(n, name) })
+	f.Keep(func(n string) bool { return !Same(n, name) })
 }
 
 // Keep removes the lines whose name keep refuses; the order stays.

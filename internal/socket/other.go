@@ -12,3 +12,9 @@ func Read(uintptr, []byte) (n int, again bool, err error) { return 0, false, err
 
 // Write writes nothing here.
 func Write(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
+
+// IsQuiet cannot tell here, so a connection to an app serves again only what may be repeated.
+func IsQuiet(uintptr) bool { return false }
+
+// HasEnded cannot tell here.
+func HasEnded(uintptr) bool { return false }

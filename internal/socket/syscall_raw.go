@@ -1,4 +1,4 @@
-//go:build linux && !race
+//go:build linux && !386 && !race
 
 package socket
 
@@ -7,13 +7,21 @@ import (
 	"unsafe"
 )
 
-func sysRead(fd uintptr, p []byte) (int, error)  { return rawCall(syscall.SYS_READ, fd, p) }
-func sysWrite(fd uintptr, p []byte) (int, error) { return rawCall(syscall.SYS_WRITE, fd, p) }
+// What is for sockets alone: read and write take the way of files first, a tenth of what a small one costs.
 
-func rawCall(number, fd uintptr, p []byte) (int, error) {
-	n, _, errno := syscall.RawSyscall(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
+func sysRead(fd uintptr, p []byte) (int, syscall.Errno) {
+	return rawCall(syscall.SYS_RECVFROM, fd, p, 0)
+}
+
+func sysWrite(fd uintptr, p []byte) (int, syscall.Errno) {
+	return rawCall(syscall.SYS_SENDTO, fd, p, syscall.MSG_NOSIGNAL)
+}
+
+func sysPeek(fd uintptr, p []byte) (int, syscall.Errno) {
+	return rawCall(syscall.SYS_RECVFROM, fd, p, syscall.MSG_PEEK)
+}
+
+func rawCall(number, fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
+	return int(n), errno
 }
