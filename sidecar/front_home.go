@@ -15,7 +15,7 @@ func homeOf(fields head.Fields, cookie string, homes map[string]string) string {
 	}
 	candidates := 0
 	for _, line := range fields {
-		if !strings.EqualFold(line.Name, "Cookie") {
+		if !head.Same(line.Name, "Cookie") {
 			continue
 		}
 		for rest := line.Value; rest != ""; {
