@@ -96,7 +96,7 @@ func (e *Engine) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 }
 
 // finish ends the exchange whatever happened. It is deferred: a panic of the Handler becomes a 500, or cuts the response off
-// when it has begun; ReverseProxy's own http.ErrAbortHandler goes on to net/http, which closes the connection.
+// when it has begun; ReverseProxy's own http.ErrAbortHandler goes on to net/http, which resets the stream.
 func (x *exchange) finish() {
 	abort := false
 	switch panicked := recover(); panicked {
