@@ -177,7 +177,11 @@ func (sv *save) each(nodes []*node, work func(*node)) {
 	}
 	var others sync.WaitGroup
 	for _, n := range nodes[1:] {
-		others.Go(func() { work(n) })
+		others.Add(1)
+		sv.s.tasks.Go(func() {
+			defer others.Done()
+			work(n)
+		})
 	}
 	work(nodes[0])
 	others.Wait()

@@ -80,7 +80,7 @@ type Store struct {
 	mu      sync.Mutex // guards watching and changes of the fleet
 	watched context.Context
 	stop    context.CancelFunc
-	tasks   sync.WaitGroup // watchers, and work that outlives its caller
+	tasks   *crew // watchers, and work that outlives its caller
 }
 
 // New makes a store. It opens no connection: a node counts as up until it proves otherwise.
@@ -90,7 +90,7 @@ func New(o Options) (*Store, error) {
 	}
 	s := &Store{
 		space: o.Space, openedSize: o.Opened, copies: o.Copies, opTimeout: o.OpTimeout, touchSlack: o.TouchSlack, dial: o.Dial,
-		auth: o.Auth, tls: o.TLS, random: o.Random, metrics: o.Metrics, log: o.Log, newLife: o.NewLife,
+		tasks: newCrew(), auth: o.Auth, tls: o.TLS, random: o.Random, metrics: o.Metrics, log: o.Log, newLife: o.NewLife,
 	}
 	if s.copies == 0 {
 		s.copies = 2
@@ -191,7 +191,7 @@ func (s *Store) Close() {
 	if s.stop != nil {
 		s.stop()
 	}
-	s.tasks.Wait()
+	s.tasks.end()
 	for _, n := range s.fleet.Load().members {
 		n.close()
 	}
