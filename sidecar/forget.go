@@ -11,7 +11,8 @@ import (
 //
 //   - a write under way: it carries what its request loaded, unless that is older than lateAfter (see edit.late), and ends within commitWithin;
 //   - a copy on a node that was away: an item that nobody rewrites is gone after idle time and slack, and whoever rewrites it joins;
-//   - the memory of a sidecar that was cut off: it keeps a session that it released for keptFor.
+//   - the memory of a sidecar that was cut off: it keeps a session that it released for keptFor. Once it is back it joins what it keeps for no
+//     longer than lateAfter.
 //
 // So the stamp is dropped when it is older than all of these. An app that deletes without end must not grow its session without bound: of the
 // stamps that no write under way can need, only the youngest stay. What is then not covered is in docs/failure-modes.md.

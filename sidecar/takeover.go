@@ -29,6 +29,7 @@ type takeover struct {
 	s     *session
 	shown ring.ID              // as the client has it
 	known *sessioncodec.Record // join of everything seen
+	kept  *state               // what memory had
 
 	stored *sessioncodec.Record // what the nodes had at the last reading
 
@@ -45,7 +46,7 @@ type takeover struct {
 func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*state, error) {
 	s.taking.Store(true)
 	defer s.taking.Store(false)
-	t := takeover{k: k, s: s, shown: shown, known: s.now.Load().record(), asked: map[string]bool{}}
+	t := takeover{k: k, s: s, shown: shown, kept: s.now.Load(), asked: map[string]bool{}}
 	for range takeoverRounds {
 		found, err := k.h.load(ctx, shown, store.Everywhere)
 		if err != nil {
@@ -53,6 +54,9 @@ func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*stat
 		}
 		t.stored, t.missing = found.Record, found.Silent
 		t.known = sessioncodec.Join(t.known, found.Record)
+		if t.counts() {
+			t.known = sessioncodec.Join(t.known, t.kept.record())
+		}
 		if t.known == nil {
 			again, err := t.search(ctx)
 			if again {
@@ -80,6 +84,16 @@ func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*stat
 		}
 	}
 	return nil, errBusy
+}
+
+// counts tells whether what memory kept is joined. What was released to another owner a while ago may hold attributes whose deletions that one
+// has forgotten since (forget.go): it is for a session that is found nowhere else.
+func (t *takeover) counts() bool {
+	if t.kept == nil {
+		return false
+	}
+	released := time.UnixMilli(t.s.touched.Load())
+	return t.kept.owned || t.known == nil || t.known.Owner.Epoch <= t.kept.record().Owner.Epoch || time.Since(released) < lateAfter
 }
 
 // dispossess makes sure that the recorded owner changes the session no more; again means that the nodes must be read once more before

@@ -31,9 +31,10 @@ func (m *mark) short() uint32 {
 	return binary.LittleEndian.Uint32(m[:4])
 }
 
-// youngerThan tells whether the life may have begun after the second that a session was issued in.
-func (m *mark) youngerThan(issued uint32) bool {
-	return m != nil && m.born().Unix() >= int64(issued)
+// youngerThan tells whether the life may have begun after the second that a session was issued in, by the clocks of those who wrote the canary
+// and the id, give or take what these may differ.
+func (m *mark) youngerThan(issued uint32, differ time.Duration) bool {
+	return m != nil && m.born().Add(differ).Unix() >= int64(issued)
 }
 
 // dialer makes connections of one life. Each is proven before it is handed out: connected, authenticated, and its canary read. A

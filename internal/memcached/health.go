@@ -19,6 +19,9 @@ const (
 	suspectFor   = 30 * time.Second       // after a return its copies may be behind: loads ask the others too
 )
 
+// tideKey is written when a node comes back, for its number. What it holds means nothing.
+const tideKey = "p1:!tide"
+
 // State of a node as this process sees it.
 type State string
 
@@ -38,10 +41,11 @@ type health struct {
 	faltered atomic.Int64 // when the first of them began, Unix nanoseconds
 	seen     atomic.Int64 // when it last answered, Unix nanoseconds; at first, when it was configured
 	down     atomic.Bool
-	soft     atomic.Bool  // down by failures in a row, not by a refusal
-	wary     atomic.Int64 // until when it is suspect, Unix nanoseconds
-	fell     atomic.Int64 // when it last went down, Unix nanoseconds
-	news     atomic.Bool  // it has a new life or came back, and NewLife has not been told
+	soft     atomic.Bool   // down by failures in a row, not by a refusal
+	wary     atomic.Int64  // until when it is suspect, Unix nanoseconds
+	fell     atomic.Uint64 // the generation of the life in which it last went down
+	tide     atomic.Uint64 // what it numbered its items up to when it came back; 0 is unknown
+	news     atomic.Bool   // it has a new life or came back, and NewLife has not been told
 	closed   atomic.Bool
 	wake     chan struct{} // ends a pause of the watcher
 }
@@ -64,9 +68,9 @@ func (h *health) state() State {
 func (h *health) suspect() { h.wary.Store(time.Now().Add(suspectFor).UnixNano()) }
 
 // join is for a node that comes into a ring that is in use.
-func (h *health) join() {
-	h.fell.Store(time.Now().UnixNano())
-	h.suspect()
+func (n *node) join() {
+	n.fell.Store(n.now.Load().generation)
+	n.suspect()
 }
 
 func (h *health) rouse() {
@@ -138,7 +142,8 @@ func (n *node) fall(err error, soft bool) {
 		return
 	}
 	n.soft.Store(soft)
-	n.fell.Store(time.Now().UnixNano())
+	n.fell.Store(n.now.Load().generation)
+	n.tide.Store(0)
 	n.down.Store(true)
 	n.now.Load().drop()
 	n.s.metrics.NodeUp.WithLabelValues(n.name).Set(0)
@@ -209,10 +214,27 @@ func (n *node) watch(ctx context.Context) {
 func (n *node) recover(ctx context.Context) {
 	for n.down.Load() && n.pause(ctx, n.s.jitter(probeEvery), nil) {
 		if n.look(opTouch) == nil && n.pause(ctx, probeAgain, nil) && n.look(opTouch) == nil {
+			n.gauge()
 			n.rise()
 			return
 		}
 	}
+}
+
+// gauge learns how far the node has numbered its items: what has a greater number was written after this. So a copy that it had all along is
+// told from a new one, whatever the clocks of those that wrote them say.
+func (n *node) gauge() {
+	l := n.now.Load()
+	_ = n.attempt(l, opGet, rare(func(c *memcache.Client) error {
+		if err := c.Set(&memcache.Item{Key: tideKey, Value: []byte{'-'}, Expiration: int32(suspectFor / time.Second)}); err != nil {
+			return err
+		}
+		it, err := c.Get(tideKey)
+		if err == nil {
+			n.tide.Store(it.CasID)
+		}
+		return err
+	}))
 }
 
 // look reads the canary of a node whether it is up or down; as a probe it also writes, since a node may read and not write.

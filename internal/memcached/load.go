@@ -96,15 +96,20 @@ func (a answer) silent() bool {
 }
 
 // current tells whether the copy stands for itself. One that was in its node's memory while that was away, and was not written since,
-// may be older than what the other nodes took meanwhile.
+// may be older than what the other nodes took meanwhile. When it was written its number tells; else, after a node was acquitted, the clocks.
 func (a answer) current() bool {
 	n := a.node
 	if a.record == nil || n.state() != Suspect {
 		return a.record != nil
 	}
-	m := a.life.mark.Load()
+	if a.life.generation != n.fell.Load() {
+		return true // it came back empty
+	}
+	if tide := n.tide.Load(); tide != 0 {
+		return a.cas > tide
+	}
 	returned := time.Unix(0, n.wary.Load()).Add(-suspectFor)
-	return m == nil || m.born().UnixNano() > n.fell.Load() || a.record.Accessed >= returned.UnixMilli()
+	return a.record.Accessed >= returned.UnixMilli()
 }
 
 // load is one Load under way.
@@ -147,6 +152,9 @@ func (l *load) short(answers []answer, joined *sessioncodec.Record) bool {
 	})
 }
 
+// wrongClocks is how wrong two clocks of the fleet may be without a session being called absent that is on a node which is silent just now.
+const wrongClocks = 15 * time.Minute
+
 // missed judges answers none of which has a record. A miss is not an absence: the session is absent when every node said so, or
 // when its own node did, having held its memory since before the session began.
 func (l *load) missed(ctx context.Context) (store.Found, error) {
@@ -156,11 +164,10 @@ func (l *load) missed(ctx context.Context) (store.Found, error) {
 	var downFor time.Duration
 	silent, own := 0, false
 	for _, a := range l.answers {
-		young := a.node.now.Load().mark.Load().youngerThan(l.issued)
-		if a.err == nil {
+		if life := a.node.now.Load().mark.Load(); a.err == nil {
 			unknown.All = false
-			found.Lost = found.Lost || young
-			own = own || a.node.name == l.first && !young
+			found.Lost = found.Lost || life.youngerThan(l.issued, 0)
+			own = own || a.node.name == l.first && !life.youngerThan(l.issued, wrongClocks)
 			continue
 		}
 		// Of several silent nodes the last one seen decides, but the id's own before all.

@@ -4,7 +4,7 @@
 // sends both servers the same commands and wants the same answers.
 //
 // As the real one it counts time in whole seconds, evicts by least recent use where its memory is full, refuses values over 1 MiB
-// (and forgets the old value when the command was set), and loses everything at a Restart. It has neither the meta and binary
+// (and forgets the old value when the command was set), and loses everything at a Restart, nothing at a Resume. It has neither the meta and binary
 // protocols, nor TLS, nor slabs: memory is one pool.
 package memcachedtest
 
@@ -142,6 +142,13 @@ func (s *Server) Restart() {
 	s.memory = newMemory(s.opts)
 	s.closed = false
 	s.dropAll()
+}
+
+// Resume is a start after a Close with the memory of before: memcached -e.
+func (s *Server) Resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = false
 }
 
 // dropAll ends the connections. Each keeps the memory that it was opened on, so that none reaches into the next life.

@@ -18,6 +18,7 @@ import (
 //	o     {k12:1} one object into which steps merge
 //	r     12      the step that wrote last
 //	c     5       the counter
+//	x7    1       one of a heap of attributes that come and go together
 //
 // so that each later request can tell which steps its session has seen.
 
@@ -76,7 +77,9 @@ func see(request *head.Head) view {
 		case "c":
 			must(json.Unmarshal(value, &v.counter))
 		default:
-			v.names[name] = true
+			if name[0] != 'x' {
+				v.names[name] = true
+			}
 		}
 	}
 	return v
@@ -122,6 +125,8 @@ func act(s Step, v view) (head.Fields, deed) {
 		return head.Fields{{Name: "Pillion-Replace", Value: string(text)}}, deed{any: true, adds: []string{"f" + n}, deletes: planted}
 	case Renew:
 		return append(patch(`{"f`+n+`":1}`), head.Field{Name: "Pillion-Op", Value: "renew"}), deed{any: true, adds: []string{"f" + n}, renew: v.loaded}
+	case Fill, Empty:
+		return patch(heap(s.Action == Fill)), deed{any: true}
 	case Login:
 		fields := append(patch(`{"f`+n+`":1}`), head.Field{Name: "Pillion-Subject", Value: strconv.Quote(subject(s.Visitor))})
 		return fields, deed{any: true, adds: []string{"f" + n}, login: true}
@@ -129,6 +134,20 @@ func act(s Step, v view) (head.Fields, deed) {
 		return head.Fields{{Name: "Pillion-Op", Value: "destroy"}}, deed{any: v.loaded, destroy: v.loaded}
 	}
 	return nil, deed{}
+}
+
+// heaped is more deletions than a session remembers when they are a minute old.
+const heaped = mostDeletions + 50
+
+// heap is the patch that adds the heap, or deletes it.
+func heap(add bool) string {
+	values := map[string]any{}
+	for i := range heaped {
+		values["x"+strconv.Itoa(i)] = map[bool]any{true: 1, false: nil}[add]
+	}
+	text, err := json.Marshal(values)
+	must(err)
+	return string(text)
 }
 
 // setCookie returns the id that an answer hands out, "-" where it takes the cookie away, "" where it says nothing.

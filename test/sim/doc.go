@@ -16,7 +16,8 @@
 // other; keys are rotated. Two nodes may pause one after the other. Clocks are wrong by up to 700 ms against each other, and a sidecar's stamps may
 // be seven minutes ahead. A sticky session has two copies, or one.
 //
-// Seeds above ten million follow a plot each (plot.go): a history with a subject, which faults and steps that are drawn one by one hit too seldom. A
+// Seeds above ten million follow a plot each (plot.go): a history with a subject, which faults and steps that are drawn one by one hit too seldom. Which plot a seed has changes
+// when one is added. A
 // run of many seeds takes a quarter as many plots, from Plots + -sim.first on. Other seeds stay the histories they are.
 //
 // A scenario is drawn from its seed before it starts. How long a message travels follows from the seed, the moment and the message itself,
@@ -38,6 +39,7 @@
 // # What is not modelled
 //
 // HTTP, its framing and its connections (internal/h1 has tests of its own; exchange.go forwards as it does), expiry by TTL in
-// memcached, forgotten deletions (no history is long enough), a node that comes back into the ring with its memory, ring.unknown and ring.isolated
-// other than their defaults, and processes that stand still and go on. Birth times of canaries and the seconds in an id come from the one true clock.
+// memcached, a node that comes back into the ring's configuration with its memory (docs/operations.md forbids it), ring.unknown and ring.isolated
+// other than their defaults, and processes that stand still and go on. Forgotten deletions only where every node holds the session. Birth times of
+// canaries and the seconds in an id come from the one true clock, but where a clock is wrong by minutes.
 package sim

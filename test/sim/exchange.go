@@ -93,7 +93,9 @@ func (p *process) forward(x *head.Exchange, to string, step Step, a *answer) (he
 	theirs.Request.Fields = append(head.Fields(nil), x.Request.Fields...)
 	go func() {
 		defer q.open.Add(-1)
-		q.handler.Vouched(theirs)
+		if !p.wrong.wild(q.wrong) {
+			q.handler.Vouched(theirs)
+		}
 		done <- q.exchange(theirs, step, a)
 	}()
 	select {
@@ -117,7 +119,7 @@ func (p *process) call(ctx context.Context, address, target, proof string, body 
 				for p.w.cut(p.route, address) {
 					<-time.After(time.Millisecond)
 				}
-				if q := p.w.named(address); q != nil {
+				if q := p.w.named(address); q != nil && !p.wrong.wild(q.wrong) {
 					q.hear(context.Background(), target, proof, body)
 				}
 			})
@@ -135,6 +137,10 @@ func (p *process) call(ctx context.Context, address, target, proof string, body 
 	}
 	done := make(chan heard, 1)
 	go func() {
+		if p.wrong.wild(q.wrong) {
+			done <- heard{}
+			return
+		}
 		answer, ok := q.hear(ctx, target, proof, body)
 		done <- heard{answer, ok}
 	}()

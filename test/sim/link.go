@@ -19,9 +19,10 @@ import (
 // the way, and on nothing else: what was sent at one moment arrives at one, so a history does not depend on which of two goroutines runs
 // first. What was sent before its sender gave up or died still arrives, as in a real network.
 type link struct {
-	w    *world
-	name string // "s1-n2"
-	node *node
+	w     *world
+	name  string // "s1-n2"
+	node  *node
+	wrong wrong // the sidecar's clock
 
 	mu    sync.Mutex
 	cut   bool
@@ -31,8 +32,8 @@ type link struct {
 	wires map[*wire]struct{}
 }
 
-func (w *world) newLink(name string, n *node) *link {
-	return &link{w: w, name: name, node: n, wires: map[*wire]struct{}{}}
+func (w *world) newLink(name string, n *node, clock wrong) *link {
+	return &link{w: w, name: name, node: n, wrong: clock, wires: map[*wire]struct{}{}}
 }
 
 var errRefused = &net.OpError{Op: "dial", Net: "sim", Err: syscall.ECONNREFUSED}
@@ -187,6 +188,7 @@ func (x *wire) carry(from, to net.Conn, way string, goes func(line string) bool)
 			for n = memcachedtest.Message(read); n > 0; n = memcachedtest.Message(read) {
 				message := bytes.Clone(read[:n])
 				read = read[n:]
+				x.l.wrong.birth(message)
 				line, _, _ := bytes.Cut(message, []byte("\r\n"))
 				if goes(string(line)) {
 					parcels <- parcel{message, time.Now().Add(x.l.delay(x.l.name + way))}

@@ -50,7 +50,7 @@ func TestMutantsAreCaught(t *testing.T) {
 	}
 	t.Run("a node has lives", func(t *testing.T) {
 		emptied := func(s sim.Scenario) bool { return s.Plot == sim.Emptied }
-		caught(t, emptied, []sim.Invariant{sim.LostSession}, func(s sim.Scenario) sim.Result {
+		caught(t, emptied, []sim.Invariant{sim.LostSession, sim.Undead, sim.LostUpdate}, func(s sim.Scenario) sim.Result {
 			return run(t, s, sim.Options{Lifeless: true})
 		})
 	})

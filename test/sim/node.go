@@ -2,11 +2,13 @@ package sim
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pillion-proxy/pillion/internal/memcachedtest"
 )
@@ -53,11 +55,21 @@ func (n *node) unfreeze() {
 	}
 }
 
+// resume starts it again with the memory that it had.
+func (n *node) resume() { n.server.Resume() }
+
 func (n *node) flush() { n.empty(n.server.FlushAll) }
+
+const canary = "p1:!life"
+
+// age gives the node a life that is older than any session, give or take wrong clocks.
+func (n *node) age(born time.Time) {
+	life := binary.BigEndian.AppendUint64([]byte("life "+n.name+" "), uint64(born.UnixMilli()))
+	n.tell(fmt.Sprintf("add %s 0 0 %d\r\n%s\r\n", canary, len(life), life))
+}
 
 // empty lets the node lose its memory, but for a canary that survives.
 func (n *node) empty(lose func()) {
-	const canary = "p1:!life"
 	life, ok := n.server.Peek(canary)
 	if lose(); ok && n.lifeless {
 		n.tell(fmt.Sprintf("add %s 0 0 %d\r\n%s\r\n", canary, len(life), life))

@@ -75,7 +75,7 @@ func (p *process) wire() {
 	codec, keys, secrets := p.keys(now)
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(p.w.history.slog(p.route))
 	p.connect(memcached.Options{
-		Space: space, Codec: codec, Copies: s.Copies, Opened: 1 << 20, TouchSlack: touchEvery + time.Minute, Random: p.random, Metrics: m, Log: log,
+		Space: space, Codec: codec, Copies: s.Copies, Opened: 1 << 20, TouchSlack: s.Idle/10 + time.Minute, Random: p.random, Metrics: m, Log: log,
 		Nodes: p.nodes(now), NewLife: func(node string) { p.handler.NewLife(node) },
 	})
 	seen := p.w.store(p)
@@ -85,7 +85,7 @@ func (p *process) wire() {
 	}
 	p.handler = sidecar.New(sidecar.Options{
 		Store: skewed{seen, p.wrong}, Upstream: app, Keys: keys, Space: space, Route: p.route, Incarnation: p.incarnation, Sticky: s.Sticky,
-		Cookie: cookie, Idle: idle, Lifetime: 24 * time.Hour, RenewGrace: renewGrace, Revocation: revocation, MaxSize: 64 << 10, InlineMax: 16 << 10, MaxPatch: 64 << 10,
+		Cookie: cookie, Idle: s.Idle, Lifetime: 24 * time.Hour, RenewGrace: renewGrace, Revocation: revocation, MaxSize: 64 << 10, InlineMax: 16 << 10, MaxPatch: 64 << 10,
 		Commit: s.Commit, CommitTimeout: 250 * time.Millisecond, Copies: s.Copies, UnknownFor: time.Minute,
 		Lock: s.Lock, LockWait: time.Second, Strict: true, MemoryLimit: s.Memory, HeaderCache: 1 << 20, Random: p.random, Metrics: m, Log: log,
 		Call: p.call, Fences: fences, Keyed: p.store, Sealer: skewedSealer{codec, p.wrong}, Secrets: secrets,
@@ -103,7 +103,7 @@ func (p *process) wire() {
 func (p *process) connect(o memcached.Options) {
 	byAddress := map[string]*link{}
 	for _, n := range p.w.nodes {
-		l := p.w.newLink(p.route+"-"+n.name, n)
+		l := p.w.newLink(p.route+"-"+n.name, n, p.wrong)
 		p.links = append(p.links, l)
 		byAddress[n.name+".test:11211"] = l
 	}

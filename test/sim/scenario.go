@@ -28,6 +28,7 @@ type Scenario struct {
 	Memory   int64 // bytes of the memory table
 	Abreast  int   // how many requests of a visitor with parallel ones are under way at most
 	Plot     Plot
+	Idle     time.Duration // after which a session ends
 
 	Steps  []Step
 	Faults []Fault
@@ -60,9 +61,11 @@ const (
 	Destroy         // logout
 	Login           // bind the session to the visitor's subject, with a patch in the same answer
 	Revoke          // an operator ends all of the visitor's bound sessions
+	Fill            // add a heap of attributes
+	Empty           // delete them
 )
 
-var actionNames = [...]string{"read", "flag", "merge", "register", "plant", "delete", "replace", "count", "renew", "destroy", "login", "revoke"}
+var actionNames = [...]string{"read", "flag", "merge", "register", "plant", "delete", "replace", "count", "renew", "destroy", "login", "revoke", "fill", "empty"}
 
 func (a Action) String() string { return actionNames[a] }
 
@@ -95,10 +98,14 @@ const (
 	Partition
 	ChangeRing // a node leaves the ring and comes in again, at one sidecar after the other
 	RotateKey  // a new key opens, and later seals, at one sidecar after the other
+	WarmNode   // killed, and back with its memory: memcached -e; only in plots
 )
 
 var kindNames = [...]string{"kill node", "freeze node", "flush node", "evict a key of node", "slow link to node", "lose replies of node", "kill sidecar", "drain sidecar", "partition around sidecar",
-	"take from the ring node", "rotate a key"}
+	"take from the ring node", "rotate a key", "restart warm node"}
+
+// drawn is how many of the faults are drawn one by one.
+const drawn = int(RotateKey) + 1
 
 // Fault is one thing that goes wrong, and how long.
 type Fault struct {
@@ -140,7 +147,7 @@ const (
 func Draw(seed uint64) Scenario {
 	r := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
 	s := Scenario{
-		Seed: seed, Promised: r.IntN(4) != 0, Sticky: r.IntN(2) == 0, Nodes: 2 + r.IntN(2), Memory: 64 << 20, Copies: 2, Far: -1, Abreast: 3,
+		Seed: seed, Promised: r.IntN(4) != 0, Sticky: r.IntN(2) == 0, Nodes: 2 + r.IntN(2), Memory: 64 << 20, Copies: 2, Far: -1, Abreast: 3, Idle: idle,
 		Commit: pick(r, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply, sidecar.BeforeReply,
 			sidecar.BeforeReply, sidecar.All, sidecar.All, sidecar.Async),
 		Lock: pick(r, sidecar.LockNone, sidecar.LockNone, sidecar.LockAll, sidecar.LockAuto),
@@ -192,7 +199,7 @@ func (s *Scenario) drawFaults(r *rand.Rand) {
 	}
 	at := time.Second
 	for range count {
-		f := s.fault(r, Kind(r.IntN(len(kindNames))), at+duration(r, 0, time.Second))
+		f := s.fault(r, Kind(r.IntN(drawn)), at+duration(r, 0, time.Second))
 		s.Faults = append(s.Faults, f)
 		if !s.Promised {
 			continue
@@ -283,7 +290,11 @@ func (s *Scenario) number() {
 
 // visit reads twice after a fault, late enough and far enough apart to be followed by a touch.
 func (s *Scenario) visit(r *rand.Rand, visitor int, healing time.Duration) {
-	for _, after := range []time.Duration{4 * time.Second, 7 * time.Second} {
+	after := []time.Duration{4 * time.Second, 7 * time.Second}
+	if s.Idle > idle {
+		after = []time.Duration{65 * time.Second, 130 * time.Second} // there is a touch at most each minute
+	}
+	for _, after := range after {
 		for client := range s.Clients[visitor] {
 			s.step(r, visitor, healing+after+duration(r, 0, 100*time.Millisecond), Read)
 			last := &s.Steps[len(s.Steps)-1]

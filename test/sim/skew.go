@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"time"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
@@ -12,7 +14,7 @@ import (
 
 // skewed gives a sidecar a wrong clock. A bubble has one time for all; but what a sidecar's clock says is seen by others only in the
 // records it writes. So each time in a record is shifted on its way between engine and store: to everybody else the engine is a
-// sidecar whose clock is ahead by that much. The seconds in an id and the birth of a canary are not shifted.
+// sidecar whose clock is ahead by that much. So is the birth of a canary, where the clock is wrong by minutes; so are the seconds in an id there.
 type skewed struct {
 	sidecar.Store
 	wrong wrong
@@ -33,20 +35,45 @@ func (s *Scenario) wrong(index int) wrong {
 	return w
 }
 
+// wild tells whether two clocks are further apart than sidecars allow each other: they do not believe each other's calls then.
+func (w wrong) wild(other wrong) bool { return (w.clock - other.clock).Abs() > 30*time.Second }
+
+// birth moves the birth in a canary that goes over a wire, as its writer's clock had it or as its reader's has it.
+func (w wrong) birth(message []byte) {
+	line, rest, ok := bytes.Cut(message, []byte("\r\n"))
+	by := w.clock
+	if bytes.HasPrefix(line, []byte("VALUE ")) {
+		by = -by
+	} else if !bytes.HasPrefix(line, []byte("add ")) {
+		return
+	}
+	if !w.wild(wrong{}) || !ok || len(rest) < 16 || !bytes.Contains(line, []byte(" "+canary+" ")) {
+		return
+	}
+	born := rest[8:16]
+	binary.BigEndian.PutUint64(born, uint64(int64(binary.BigEndian.Uint64(born))+by.Milliseconds()))
+}
+
 // toward turns what a record says into what a sidecar with that clock would make of it.
 func (w wrong) toward(r *sessioncodec.Record) *sessioncodec.Record {
 	return shift(r, -w.clock, -w.stamps)
 }
 func (w wrong) from(r *sessioncodec.Record) *sessioncodec.Record { return shift(r, w.clock, w.stamps) }
 
-// mark does the same to an id of shared mode that names a change by its stamp.
+// mark does the same to an id of shared mode that names a change by its stamp, and, where the clock is wrong by minutes, to the second that an id is of.
 func (w wrong) mark(text string, by time.Duration, sticky bool) string {
 	id, err := ring.ParseID(text)
-	if err != nil || sticky || id.Epoch == 0 {
+	marked := err == nil && !sticky && id.Epoch != 0
+	if err != nil || !marked && !w.wild(wrong{}) {
 		return text
 	}
 	const marks = 65535
-	id.Epoch = uint16(1 + ((int64(id.Epoch)-1+by.Milliseconds())%marks+marks)%marks)
+	if marked {
+		id.Epoch = uint16(1 + ((int64(id.Epoch)-1+by.Milliseconds())%marks+marks)%marks)
+	}
+	if w.wild(wrong{}) {
+		id.Issued = uint32(int64(id.Issued) + int64(by/time.Second))
+	}
 	keys, err := ring.NewKeys(space, secret(0))
 	must(err)
 	return keys.Sign(id).String()
@@ -92,6 +119,9 @@ func shift(r *sessioncodec.Record, by, stamps time.Duration) *sessioncodec.Recor
 	for _, l := range []*sessioncodec.Link{&moved.To, &moved.Prev} {
 		if *l != (sessioncodec.Link{}) {
 			l.At += ms
+			if by.Abs() > time.Minute {
+				l.Issued = uint32(int64(l.Issued) + ms/1000)
+			}
 		}
 	}
 	moved.Entries = make([]sessioncodec.Entry, len(r.Entries))

@@ -56,6 +56,7 @@ type world struct {
 	fleet        []*process     // nil while a sidecar is down
 	observations []*Observation
 	leftover     int // sessions in memory at the very end
+	hoarded      int // deletions that a stored session still remembers then, and need not
 }
 
 // Run lets a scenario happen. It must be called in a bubble of testing/synctest.
@@ -64,6 +65,11 @@ func Run(s Scenario, o Options) Result {
 	w.history = history{began: w.began, keep: o.Keep}
 	for i := range s.Nodes {
 		w.nodes = append(w.nodes, newNode(fmt.Sprintf("n%d", i+1), o.Lifeless))
+	}
+	if s.Plot != None {
+		for _, n := range w.nodes {
+			n.age(w.began.Add(-time.Hour))
+		}
 	}
 	w.fleet = make([]*process, len(s.Skew))
 	for range s.Skew {
@@ -124,6 +130,10 @@ func (w *world) suffer(f Fault) {
 		n.kill()
 		<-time.After(f.For)
 		n.revive()
+	case WarmNode:
+		n.kill()
+		<-time.After(f.For)
+		n.resume()
 	case FreezeNode:
 		n.freeze()
 		<-time.After(f.For)
@@ -215,8 +225,8 @@ func (w *world) review() {
 			late.at(p, Step{Visitor: id.visitor, Action: Read}, Ghost)
 		}
 	}
-	if w.scenario.Seed%4 != 1 {
-		return
+	if w.scenario.Seed%4 != 1 || w.scenario.Plot == Clocks {
+		return // where the clocks are wrong by minutes, so is the idle time
 	}
 	<-time.After(idle + touchEvery + 2*time.Second) // and the clocks differ
 	for _, v := range w.visitors {
@@ -228,12 +238,13 @@ func (w *world) review() {
 
 // end stops everything. What memory still holds then must go once it is idle.
 func (w *world) end() {
-	if w.scenario.Sticky && w.scenario.Seed%8 == 0 {
+	if w.scenario.Sticky && w.scenario.Seed%8 == 0 && w.scenario.Plot != Clocks {
 		<-time.After(idle + touchEvery + 70*time.Second) // the sweep takes a minute
 		for _, p := range w.fleet {
 			w.leftover += p.handler.InMemory()
 		}
 	}
+	w.weigh()
 	for _, p := range w.fleet {
 		close(p.dead)
 		p.bury()
