@@ -22,6 +22,9 @@ type plan struct {
 	nginx    bool     // .. and is nginx, where that is installed
 	linked   bool     // n1 is reached through a link
 	walled   bool     // sidecars run with groups of their own, and a wall can part them
+	spare    bool     // there is a memcached n3, in no ring
+	differ   bool     // a1 has the ring n1, n2 and a2 has n2, n3
+	fronted  bool     // visitors come through two pillion fronts, which a control plane feeds
 }
 
 // fleet is what a row runs against.
@@ -32,13 +35,15 @@ type fleet struct {
 	admins   []string
 	proxy    *process // nginx, nil when the clients are the front
 	front    *front
+	plane    *process // the control plane, nil where the row does not want it
+	fronts   []*process
 	link     *link // to n1, nil where the row does not want it
 	wall     *wall // likewise
 	shared   bool
 }
 
 func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
-	a, err := freeAddresses(9)
+	a, err := freeAddresses(13)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +62,13 @@ func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
 		reached = f.link.Addr().String()
 	}
 	f.nodes = []*process{at("n1", a[0], "memcached", nodeArgs(a[0], p.nodeArgs...)...), at("n2", a[1], "memcached", nodeArgs(a[1])...)}
-	f.front = newFront(!p.shared && !p.robin)
+	if p.spare || p.differ {
+		f.nodes = append(f.nodes, at("n3", a[9], "memcached", nodeArgs(a[9])...))
+	}
+	f.front = newFront(!p.shared && !p.robin && !p.fronted)
+	if p.fronted {
+		f.lead(programs, at, a[10:13])
+	}
 	for i, route := range []string{"a1", "a2"} {
 		app := at("app"+route[1:], a[2+i], programs.counter)
 		app.environ = []string{"ADDR=" + app.address}
@@ -65,10 +76,12 @@ func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
 		f.apps = append(f.apps, app)
 		f.sidecars = append(f.sidecars, at(route, a[4+i], programs.pillion, append([]string{
 			"sidecar", "--app=torture", "--route=" + route, "--listen=" + a[4+i], "--admin=" + a[6+i], "--upstream=http://" + app.address,
-			"--session-insecure-cookie", "--keys=id=1,use=seal,file=" + programs.key, "--peers=" + peer + "=" + other,
-			"--ring-nodes=n1=" + reached, "--ring-nodes=n2=" + a[1], "--ring-local-nodes=none", "--log-level=warn", fmt.Sprintf("--sticky=%t", !p.shared),
-		}, p.flags...)...))
-		f.front.add(route, a[4+i])
+			"--session-insecure-cookie", "--keys=id=1,use=seal,file=" + programs.key, "--ring-local-nodes=none", "--log-level=warn",
+			fmt.Sprintf("--sticky=%t", !p.shared), f.friends(peer + "=" + other),
+		}, append(p.ring(i, reached, a[1], a[9]), p.flags...)...)...))
+		if !p.fronted {
+			f.front.add(route, a[4+i])
+		}
 	}
 	if p.walled {
 		if f.wall, err = newWall(filepath.Base(dir)); err != nil {
@@ -91,6 +104,32 @@ func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
 	return f, nil
 }
 
+// ring is the ring file of a sidecar.
+func (p plan) ring(sidecar int, n1, n2, n3 string) []string {
+	if p.differ && sidecar == 1 {
+		return []string{"--ring-nodes=n2=" + n2, "--ring-nodes=n3=" + n3}
+	}
+	return []string{"--ring-nodes=n1=" + n1, "--ring-nodes=n2=" + n2}
+}
+
+// lead puts a control plane and two fronts before the sidecars.
+func (f *fleet) lead(programs *programs, at func(name, address, program string, args ...string) *process, a []string) {
+	f.plane = at("plane", a[0], programs.pillion, "control-plane", "--listen="+a[0], "--admin=127.0.0.1:0", "--hold-off=200ms")
+	for i, address := range a[1:] {
+		name := fmt.Sprintf("front%d", i+1)
+		f.fronts = append(f.fronts, at(name, address, programs.pillion, "front", "--listen="+address, "--admin=127.0.0.1:0", "--control-plane="+a[0]))
+		f.front.add(name, address)
+	}
+}
+
+// friends says from where a sidecar knows the other one.
+func (f *fleet) friends(peer string) string {
+	if f.plane != nil {
+		return "--control-plane=" + f.plane.address
+	}
+	return "--peers=" + peer
+}
+
 func (f *fleet) sticky() bool { return !f.shared }
 
 func nodeArgs(address string, more ...string) []string {
@@ -104,7 +143,11 @@ func nodeArgs(address string, more ...string) []string {
 
 // all lists the processes in the order in which they need each other.
 func (f *fleet) all() (all []*process) {
-	all = append(append(append(all, f.nodes...), f.apps...), f.sidecars...)
+	all = append(append(all, f.nodes...), f.apps...)
+	if f.plane != nil {
+		all = append(all, f.plane)
+	}
+	all = append(append(all, f.sidecars...), f.fronts...)
 	if f.proxy != nil {
 		all = append(all, f.proxy)
 	}

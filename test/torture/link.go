@@ -16,7 +16,7 @@ import (
 // link is a small TCP proxy before a node, which does to its answers what a bad network or a node that lies would do.
 type link struct {
 	net.Listener
-	node    string // address
+	node    atomic.Pointer[string] // address
 	manner  atomic.Pointer[manner]
 	touched atomic.Int64 // answers that did not arrive as the node gave them
 
@@ -36,13 +36,17 @@ func newLink(node string) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{Listener: listener, node: node}
+	l := &link{Listener: listener}
+	l.lead(node)
 	l.become(honest)
 	go l.run()
 	return l, nil
 }
 
 func (l *link) become(m manner) { l.manner.Store(&m) }
+
+// lead sends new connections to another node; those that are open end with their next answer.
+func (l *link) lead(node string) { l.node.Store(&node) }
 
 // run ends when the listener is closed; the connections end with either side.
 func (l *link) run() {
@@ -51,13 +55,19 @@ func (l *link) run() {
 		if err != nil {
 			return
 		}
-		node, err := net.Dial("tcp", l.node)
+		to := l.node.Load()
+		node, err := net.Dial("tcp", *to)
 		if err != nil {
 			_ = client.Close()
 			continue
 		}
 		go l.pass(node, client, func(b []byte) ([]byte, error) { return b, nil })
-		go l.pass(client, node, func(b []byte) ([]byte, error) { return (*l.manner.Load())(l, b) })
+		go l.pass(client, node, func(b []byte) ([]byte, error) {
+			if l.node.Load() != to {
+				return nil, errHungUp
+			}
+			return (*l.manner.Load())(l, b)
+		})
 	}
 }
 

@@ -64,6 +64,8 @@ var rows = []row{
 	{name: "node-warm", plan: plan{warm: true}, variants: both("-", "-"), do: nodeWarm},
 	{name: "node-slow", plan: plan{linked: true}, variants: both("-", "-"), do: nodeSlow},
 	{name: "node-lies", plan: plan{linked: true}, variants: both("-", "-"), do: nodeLies},
+	{name: "node-another", plan: plan{linked: true, spare: true}, variants: both("-", "-"), do: nodeAnother},
+	{name: "rings-differ", plan: plan{differ: true}, variants: both("-", "-"), do: ringsDiffer},
 	{name: "split", plan: plan{walled: true}, variants: both("-", "-"), do: split},
 	{name: "ring-frozen", variants: both("0", "-"), do: ringFrozen},
 	{name: "ring-emptied", variants: both("0", "100 %"), do: ringEmptied, physics: true},
@@ -81,6 +83,8 @@ var rows = []row{
 	{name: "sidecars-rolled", variants: both("0, 27 failed", "0, 5 failed"), do: sidecarsRolled},
 	{name: "round-robin", plan: plan{robin: true, nginx: true}, variants: []variant{{mode: "sticky", msm: "forks"}}, do: roundRobin},
 	{name: "logouts", variants: both("-", "99 % revived"), do: logouts},
+	{name: "ids-replayed", plan: plan{flags: []string{"--session-renew-grace=" + grace.String()}}, variants: both("-", "-"), do: idsReplayed},
+	{name: "fronts-killed", plan: plan{fronted: true}, variants: both("-", "-"), do: frontsKilled},
 	{name: "mixed", variants: both("-", "-"), do: mixed},
 }
 
