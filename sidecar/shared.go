@@ -54,11 +54,15 @@ func (k *shared) find(ctx context.Context, v *visit) error {
 // it is older than what was acknowledged, and must not be built on. Nor must one that lies where only an earlier write left it. After ring.unknown_for it is the best there is.
 func (k *shared) doubt(id ring.ID, found store.Found) error {
 	sound := !found.Stray && id.Epoch == 0 || id.Epoch != 0 && marked(found.Record, id.Epoch)
-	if sound || found.Silent == nil || found.Record.State == sessioncodec.Destroyed {
+	silent := found.Silent
+	if silent == nil && id.Epoch != 0 {
+		silent = found.Foreign // a node that left the ring, or came into another sidecar's: that one will write it on
+	}
+	if sound || silent == nil || found.Record.State == sessioncodec.Destroyed {
 		return nil
 	}
-	if time.Duration(found.Silent.DownFor)*time.Millisecond <= k.h.opts.UnknownFor {
-		return found.Silent
+	if time.Duration(silent.DownFor)*time.Millisecond <= k.h.opts.UnknownFor {
+		return silent
 	}
 	k.h.count("stale")
 	return nil

@@ -2,6 +2,7 @@ package memcached
 
 import (
 	"context"
+	"time"
 
 	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/sessioncodec"
@@ -12,6 +13,7 @@ type fleet struct {
 	nodes   []ring.Node
 	members []*node // of nodes, in the same order
 	byName  map[string]*node
+	since   time.Time
 	stops   map[string]context.CancelFunc // of the watchers; the store's mu guards it
 }
 

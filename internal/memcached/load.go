@@ -56,11 +56,24 @@ func (s *Store) load(ctx context.Context, l load, reach store.Reach) (store.Foun
 		return store.Found{}, &store.UnknownError{Node: silent.name}
 	}
 	found := l.found(l.answers)
-	if named := l.fleet.byName[l.first]; named != nil && slices.ContainsFunc(l.answers, func(a answer) bool { return a.node == named && a.silent() }) {
+	l.doubt(&found)
+	return found, nil
+}
+
+// doubt tells what speaks against copies that are not the named node's: it is silent, or another sidecar's ring has it and this one has not. Then
+// each node that is silent may be the one that has what it took.
+func (l *load) doubt(found *store.Found) {
+	named, silent := l.fleet.byName[l.first], l.silent()
+	switch {
+	case named != nil && slices.ContainsFunc(l.answers, func(a answer) bool { return a.node == named && a.silent() }):
 		found.Silent = &store.UnknownError{Node: named.name, DownFor: named.downFor().Milliseconds()}
 		found.Stray = l.stray()
+	case named == nil && l.first != "" && silent != nil:
+		found.Silent = &store.UnknownError{Node: silent.name, DownFor: silent.downFor().Milliseconds()}
+		found.Stray = true
+	case named == nil && l.first != "":
+		found.Foreign = &store.UnknownError{Node: l.first, DownFor: time.Since(l.fleet.since).Milliseconds()}
 	}
-	return found, nil
 }
 
 // busy tells whether a node was not even asked, because too many others ask it.

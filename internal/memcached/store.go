@@ -128,7 +128,7 @@ func (s *Store) SetNodes(nodes []ring.Node) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.fleet.Load()
-	next := &fleet{nodes: slices.Clone(nodes), byName: map[string]*node{}, stops: map[string]context.CancelFunc{}}
+	next := &fleet{nodes: slices.Clone(nodes), byName: map[string]*node{}, since: time.Now(), stops: map[string]context.CancelFunc{}}
 	for _, n := range nodes {
 		if !ring.ValidNode(n.Name) || n.Address == "" || next.byName[n.Name] != nil {
 			return errors.New("memcached: a node without a valid name of its own and an address: " + n.Name)

@@ -64,6 +64,8 @@ type Found struct {
 	// Silent is set when the id's own node did not answer, though it may come back with what it held: what a load fails with that needs
 	// just that copy.
 	Silent *UnknownError
+	// Foreign is set when the id names a node that is not in this ring, and every node of it answered: DownFor is how long the ring is as it is.
+	Foreign *UnknownError
 	// Stray is set when no node that shall hold a copy answered with one: what was found lies where an earlier write left it.
 	Stray bool
 	// Seen lets the write that follows skip its first read of that node.
