@@ -85,10 +85,10 @@ func (h *health) downFor() time.Duration { return time.Duration(time.Now().UnixN
 
 // report takes the result of each operation. Failures of operations that ran at the same time are one: a pause of 100 ms, of the node or
 // of this machine, lets all of them fail together and is over.
-func (n *node) report(err error, begun time.Time) {
+func (n *node) report(err error, begun, ended time.Time) {
 	result := resultOf(err)
 	if result.answered() {
-		n.seen.Store(time.Now().UnixNano())
+		n.seen.Store(ended.UnixNano())
 		if n.failures.Load() != 0 {
 			n.recovered()
 		}
@@ -103,7 +103,7 @@ func (n *node) report(err error, begun time.Time) {
 	case result == renewed: // it answers, in another life
 	case begun.UnixNano() < n.failed.Load():
 	default:
-		n.failed.Store(time.Now().UnixNano())
+		n.failed.Store(ended.UnixNano())
 		failures := n.failures.Add(1)
 		if failures == 1 {
 			n.faltered.Store(begun.UnixNano())

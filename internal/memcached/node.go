@@ -197,8 +197,9 @@ func (n *node) settled(l *life, op operation, start time.Time, err error) error 
 	if n.now.Load() != l || n.closed.Load() {
 		l.drop() // the connection may have been made when nobody needed it any more
 	}
-	n.meters.observe(op, resultOf(err), time.Since(start))
-	n.report(err, start)
+	now := time.Now()
+	n.meters.observe(op, resultOf(err), now.Sub(start))
+	n.report(err, start, now)
 	return err
 }
 
