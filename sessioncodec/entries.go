@@ -114,7 +114,10 @@ func byName(a, b *Entry) int {
 // byWrite tells which of two entries of one name wins (K2): the greater stamp. Two contents under one stamp cannot happen
 // honestly; kind and value then decide, so that the join stays one.
 func byWrite(a, b *Entry) int {
-	return cmp.Or(a.Stamp.Compare(b.Stamp), cmp.Compare(a.Kind, b.Kind), bytes.Compare(a.Value, b.Value))
+	if c := a.Stamp.Compare(b.Stamp); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), bytes.Compare(a.Value, b.Value))
 }
 
 func byID(a, b *Extension) int { return cmp.Compare(a.ID, b.ID) }

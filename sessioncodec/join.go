@@ -58,9 +58,9 @@ func (r *Record) Same(o *Record) bool {
 	return r.State == o.State &&
 		r.Created == o.Created && r.Accessed == o.Accessed && r.Idle == o.Idle && r.Lifetime == o.Lifetime &&
 		r.Owner == o.Owner && r.To == o.To && r.Prev == o.Prev &&
-		slices.EqualFunc(r.Entries, o.Entries, func(x, y Entry) bool {
+		(sharing(r.Entries, o.Entries) || slices.EqualFunc(r.Entries, o.Entries, func(x, y Entry) bool {
 			return x.Name == y.Name && x.Kind == y.Kind && x.Stamp == y.Stamp && bytes.Equal(x.Value, y.Value)
-		}) &&
+		})) &&
 		slices.EqualFunc(r.Extensions, o.Extensions, func(x, y Extension) bool {
 			return x.ID == y.ID && bytes.Equal(x.Value, y.Value)
 		})
@@ -76,13 +76,16 @@ func (r *Record) tombstone() Record {
 // joinSorted is a union that returns one of its arguments when that holds the other.
 func joinSorted[T any](a, b []T, order, rank func(x, y *T) int) []T {
 	switch {
-	case covers(a, b, order, rank):
+	case sharing(a, b), covers(a, b, order, rank):
 		return a
 	case covers(b, a, order, rank):
 		return b
 	}
 	return union(a, b, order, rank)
 }
+
+// sharing tells whether a and b are one list in memory, as of records that were made of each other.
+func sharing[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 func maxOwner(a, b Owner) Owner {
 	order := cmp.Compare(a.Epoch, b.Epoch)
