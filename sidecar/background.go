@@ -24,6 +24,7 @@ type background struct {
 	waiting map[[16]byte]bool
 	running int
 	late    map[[16]byte]bool // jobs that will be queued in a while
+	free    time.Time         // when the next turn is: see turn
 	dropped func()            // counts those that will not
 	closed  bool
 }
@@ -86,6 +87,18 @@ func (b *background) after(d time.Duration, random [16]byte, run func(context.Co
 		}
 	})
 	return true
+}
+
+// turn is how long a job shall wait that may, so that such jobs come at their pace. The session has one already: then that is its turn.
+func (b *background) turn(random [16]byte, now time.Time) (wait time.Duration, waits bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.late[random] {
+		return 0, true
+	}
+	wait = min(max(b.free.Sub(now), 0), backUpWithin)
+	b.free = now.Add(wait + time.Second/backUpPace)
+	return wait, false
 }
 
 // run works until ctx ends.

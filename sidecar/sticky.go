@@ -59,7 +59,7 @@ func (k *sticky) serve(v *visit, s *session, st *state, now time.Time) {
 	v.id, v.accessed, v.home = st.id, now.UnixMilli(), s
 	k.h.spell(v, &st.packed[0], st.record)
 	since := time.Duration(now.UnixMilli()-s.touched.Load()) * time.Millisecond
-	if since > k.h.touch || !st.backed && since > backUpPace+backgroundRetry { // by then it was tried
+	if since > k.h.touch || !st.backed && since > backUpWithin+backgroundRetry { // by then it was tried
 		k.touch(s, now)
 	}
 }

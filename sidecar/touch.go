@@ -15,20 +15,30 @@ import (
 // come first.
 const refillPace = 500
 
-// backUpPace is how often the ring is given a session that changes all the time, where answers do not wait for it.
-const backUpPace = time.Second
+// Where answers do not wait for the ring, it is given backUpPace sessions a second, or as many as it takes that none waits longer than backUpWithin.
+const (
+	backUpPace   = 1000
+	backUpWithin = time.Second
+)
 
 // later writes s to the ring in the background: what memory has and no node took, or has to take before this sidecar leaves.
 func (k *sticky) later(s *session) {
 	k.h.background.add(s.random, func(ctx context.Context) { k.backUp(ctx, s, false) })
 }
 
-// soon is later for an asynchronous commit. What comes close together goes in one write: a session that was written less than backUpPace ago waits
-// until then, so that one that changes all the time costs the ring one write in that time, and one that a visitor changes now and then waits for
-// nothing.
+// soon is later for an asynchronous commit. What comes close together goes in one write: while more sessions change than backUpPace in a second,
+// each waits for its turn.
 func (k *sticky) soon(s *session) {
-	since := time.Duration(time.Now().UnixMilli()-s.touched.Load()) * time.Millisecond
-	paced := since < backUpPace && !k.h.away.Load() && k.h.background.after(backUpPace-max(since, 0), paceJob(s.random), func(ctx context.Context) {
+	if k.h.away.Load() {
+		k.later(s)
+		return
+	}
+	job := paceJob(s.random)
+	wait, waits := k.h.background.turn(job, time.Now())
+	if waits {
+		return
+	}
+	paced := wait > 0 && k.h.background.after(wait, job, func(ctx context.Context) {
 		if s.owes() { // else something else has written it meanwhile
 			k.backUp(ctx, s, false)
 		}
