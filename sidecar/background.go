@@ -44,6 +44,11 @@ func newBackground(dropped func()) *background {
 func (b *background) add(random [16]byte, run func(context.Context)) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.put(random, run)
+}
+
+// put is add; b.mu is held.
+func (b *background) put(random [16]byte, run func(context.Context)) bool {
 	if b.waiting[random] {
 		return true
 	}
@@ -77,9 +82,9 @@ func (b *background) after(d time.Duration, random [16]byte, run func(context.Co
 	}
 	b.late[random] = true
 	time.AfterFunc(d, func() {
-		queued := b.add(random, run)
 		b.mu.Lock()
-		delete(b.late, random)
+		delete(b.late, random) // at once: what begins to run now misses the next change
+		queued := b.put(random, run)
 		b.done.Broadcast()
 		b.mu.Unlock()
 		if !queued {
