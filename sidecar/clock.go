@@ -11,6 +11,10 @@ import (
 // wrong must not drag the others along; its stamps are honoured all the same.
 const aheadLimit = 5 * time.Minute
 
+// farStep is the unit, in milliseconds, by which this clock reaches beyond a stamp that it does not follow: it gives its own time, a whole number of steps
+// later. Just above that stamp two values could have one stamp, and the id of shared mode could not tell one change from another (ring.Mark).
+const farStep = 60_000
+
 // Clock is the hybrid clock of one process (K1): it never goes back, it never gives the same stamp twice, and it is raised by
 // every stamp that is seen, so that a write is always newer than the value it replaces.
 type Clock struct {
@@ -41,7 +45,11 @@ func (c *Clock) Next(over sessioncodec.Stamp) sessioncodec.Stamp {
 	defer c.mu.Unlock()
 	c.raise(over.Clock)
 	c.last = max(c.last+1, uint64(time.Now().UnixMilli()))
-	return sessioncodec.Stamp{Clock: max(c.last, over.Clock+1), Writer: c.writer}
+	clock := c.last
+	if over.Clock >= clock {
+		clock += (over.Clock - clock + farStep) / farStep * farStep
+	}
+	return sessioncodec.Stamp{Clock: clock, Writer: c.writer}
 }
 
 // NextIn is Next for an entry of a record, which has none older than itself: where it was born under a clock far ahead, this clock does not follow.

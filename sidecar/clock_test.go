@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pillion-proxy/pillion/internal/ring"
 	"github.com/pillion-proxy/pillion/sessioncodec"
 )
 
@@ -33,6 +34,10 @@ func TestClock(t *testing.T) {
 		}
 		if alarms == 0 {
 			t.Error("no alarm")
+		}
+		// Nor are two stamps alike that exceed one value far ahead: they may be of two changes of which each node has one.
+		if one, two := c.Next(far), c.Next(far); one == two || ring.Mark(one.Clock) == ring.Mark(far.Clock+1) {
+			t.Errorf("%v and %v exceed %v", one, two, far)
 		}
 	})
 }

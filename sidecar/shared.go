@@ -73,10 +73,11 @@ func marked(r *sessioncodec.Record, mark uint16) bool {
 }
 
 // label names in the id the node that has a change and, when fewer nodes took it than should, the change itself: the other copy may be older,
-// and only a copy that holds a stamp with that mark can stand in for the named node's. The next change that all took ends that.
+// and only a copy that holds a stamp with that mark can stand in for the named node's. The next change that all took ends that. An asynchronous commit
+// does not wait to hear of the second copy; but it has heard of the node that was named when another one took its place.
 func (k *shared) label(id ring.ID, saved store.Saved, mark uint16) ring.ID {
 	switch {
-	case !saved.Short || k.h.async(): // that does not wait to hear of the second copy
+	case !saved.Short || k.h.async() && saved.Failed && saved.Node == id.Node:
 		id.Epoch = 0
 	case mark != 0:
 		id.Epoch = mark
