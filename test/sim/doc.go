@@ -40,6 +40,7 @@
 //
 // HTTP, its framing and its connections (internal/h1 has tests of its own; exchange.go forwards as it does), expiry by TTL in
 // memcached, a node that comes back into the ring's configuration with its memory (docs/operations.md forbids it), ring.unknown and ring.isolated
-// other than their defaults, and processes that stand still and go on. Forgotten deletions only where every node holds the session. Birth times of
-// canaries and the seconds in an id come from the one true clock, but where a clock is wrong by minutes.
+// other than their defaults, processes that stand still and go on, and a home that is killed while its session's nodes pause in turn. Forgotten
+// deletions only where every node holds the session. Birth times of canaries and the seconds in an id come from the one true clock, but where a clock
+// is wrong by minutes.
 package sim
