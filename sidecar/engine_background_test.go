@@ -43,7 +43,9 @@ func TestOwedTombstoneIsNotForgotten(t *testing.T) {
 func TestJobsOfOneSessionAreApart(t *testing.T) {
 	seen := map[[16]byte]bool{}
 	one := [16]byte{1}
-	for _, job := range [][16]byte{one, endJob(one, sessioncodec.Superseded), endJob(one, sessioncodec.Destroyed), listJob(one), paceJob(one)} {
+	for _, job := range [][16]byte{
+		one, endJob(one, sessioncodec.Superseded), endJob(one, sessioncodec.Destroyed), listJob(one), paceJob(one), willJob(one),
+	} {
 		if seen[job] {
 			t.Errorf("two have the key %x", job)
 		}

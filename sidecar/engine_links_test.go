@@ -19,6 +19,7 @@ type links struct {
 	dead  map[string]bool // refuses connections
 	cut   map[string]bool // "a1>a2": silent
 	down  map[string]bool // its app refuses connections
+	deaf  bool            // nothing can be forwarded; calls to release a session are heard, and their answers are lost
 	calls []call
 
 	refused []string // sidecars that were told so
@@ -62,6 +63,7 @@ func (l *links) caller(from string) sidecar.Caller {
 	return func(ctx context.Context, address, target, proof string, body []byte) ([]byte, error) {
 		address = strings.TrimSuffix(address, ":80")
 		l.mu.Lock()
+		deaf := l.deaf && strings.HasSuffix(target, "release")
 		p, dead, cut := l.to[address], l.dead[address], l.cut[from+">"+address]
 		l.calls = append(l.calls, call{from, address, target, proof, body})
 		l.mu.Unlock()
@@ -74,6 +76,10 @@ func (l *links) caller(from string) sidecar.Caller {
 			return nil, ctx.Err()
 		}
 		answer, ok := p.Peer(ctx, target, proof, body)
+		if deaf {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
 		if !ok {
 			return nil, fmt.Errorf("%w: %s answers 404", sidecar.ErrDeclined, address)
 		}
@@ -86,7 +92,7 @@ func (l *links) dialer(f *fleet, from string) func(ctx context.Context, network,
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		address = strings.TrimSuffix(address, ":80")
 		l.mu.Lock()
-		p, dead, cut, down := l.to[address], l.dead[address], l.cut[from+">"+address], l.down[from]
+		p, dead, cut, down := l.to[address], l.dead[address] || l.deaf, l.cut[from+">"+address], l.down[from]
 		l.mu.Unlock()
 		switch {
 		case p == nil && down:

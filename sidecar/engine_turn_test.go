@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pillion-proxy/pillion/sidecar"
 )
 
 // What docs/failure-modes.md says of a home that dies while each of its session's two nodes pauses in turn: the copy that is left may lack the last
@@ -30,5 +32,19 @@ func TestHomeKilledWhileItsNodesPauseInTurn(t *testing.T) {
 		v.get(nil)
 		wait(time.Second)
 		v.must(`{"a":1,"b":2,"c":3}`)
+	})
+}
+
+// A home that releases a session brings what its memory alone has into the ring as well: the answer to who asked for it may not arrive.
+func TestReleasedSessionIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		l, p := familyLike(f, func(s *setup) { s.Commit = sidecar.Async }, "a1", "a2")
+		v := p[0].visitor()
+		v.get(patch(`{"a":1}`))
+		v.get(patch(`{"b":2}`))
+		v.get(patch(`{"c":3}`)) // acknowledged by memory, and written within a second
+		l.set(func() { l.deaf = true })
+		v.through(p[1]).must(`{"a":1,"b":2,"c":3}`)
 	})
 }

@@ -79,9 +79,37 @@ func (k *sticky) release(s *session, st *state, m message) (verdict, message) {
 	}
 	record := s.recordOf(st)
 	k.remember(s, newState(st.id, record, false, true))
+	if !st.backed {
+		k.bequeath(st.id, record)
+	}
 	s.touched.Store(time.Now().UnixMilli())
 	k.h.count("released")
 	return released, message{record: record}
+}
+
+// bequeath brings into the ring what memory alone had of a session that it owns no more, and to the owner that is found there: whoever asked for it was told,
+// but an answer may not arrive (K4).
+func (k *sticky) bequeath(id ring.ID, record *sessioncodec.Record) {
+	job := willJob(id.Random)
+	var write func(context.Context)
+	write = func(ctx context.Context) {
+		saved, err := k.h.opts.Store.Save(ctx, id, store.Write{Copies: k.copies(), Wait: store.Both, Refill: true,
+			Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+				return sessioncodec.Join(record, stored), nil
+			}})
+		if err != nil {
+			k.h.background.again(job, write)
+			return
+		}
+		k.give(ctx, id, saved.Record)
+	}
+	k.h.background.add(job, write)
+}
+
+// willJob keeps that apart from the session's touches: one that waits finds that it is not owned, and does nothing.
+func willJob(random [16]byte) [16]byte {
+	random[3] ^= 0x80
+	return random
 }
 
 // adopt joins what another sidecar wrote for a session that this one owns.
@@ -94,6 +122,9 @@ func (k *sticky) adopt(s *session, st *state, m message) (verdict, message) {
 	k.h.clock.See(record)
 	if record.State != sessioncodec.Live || record.Owner != known.Owner {
 		k.remember(s, newState(st.id, record, false, true))
+		if !st.backed {
+			k.bequeath(st.id, record)
+		}
 		return notMine, message{record: record}
 	}
 	k.remember(s, newState(st.id, record, true, st.backed))
