@@ -21,7 +21,8 @@ func nodeAnother(t *trial) {
 	t.audit(all)
 }
 
-// ringsDiffer: a1 knows n1 and n2, a2 knows n2 and n3. They meet at n2.
+// ringsDiffer: a1 knows n1 and n2, a2 knows n2 and n3. They meet at n2. In shared mode what n2 and n1 took is out of a2's sight when n2 pauses, and
+// its own copy on n3 seems as good: on a busy machine that loses changes.
 func ringsDiffer(t *trial) {
 	all := t.visitors(50)
 	stop := t.load(all, think, func(v *visitor) { v.increment("count", ""); v.look() })
