@@ -60,8 +60,8 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 			mu.Lock()
 			defer mu.Unlock()
 			links = append(links, h.linksOf(stored)...)
-			if stored != nil && stored.Owner.Epoch >= owner.Epoch {
-				owner = stored.Owner
+			if stored != nil && stored.Owner != (sessioncodec.Owner{}) && stored.Owner.Epoch >= owner.Epoch {
+				owner = stored.Owner // a node that has the tombstone by now names none
 			}
 			return sessioncodec.Join(tomb, stored), nil
 		}}
