@@ -48,7 +48,7 @@ func (k *sticky) hear(ctx context.Context, call string, m message) (verdict, mes
 			// Two sidecars that take over from each other must not wait for each other (H30): this one promises to end above the
 			// asker's epoch, or not to own.
 			s.promise.Store(max(s.promise.Load(), m.epoch))
-			return notMine, message{record: s.now.Load().record()}
+			return notMine, s.testimony(s.now.Load())
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return busy, message{}
@@ -75,22 +75,46 @@ func (k *sticky) hear(ctx context.Context, call string, m message) (verdict, mes
 func (k *sticky) release(s *session, st *state, m message) (verdict, message) {
 	s.promise.Store(max(s.promise.Load(), m.epoch))
 	if !st.owned {
-		return notMine, message{record: st.record()}
+		return notMine, s.testimony(st)
 	}
 	record := s.recordOf(st)
-	k.remember(s, newState(st.id, record, false, true))
-	if !st.backed {
-		k.bequeath(st.id, record)
-	}
+	k.disown(s, st, record)
 	s.touched.Store(time.Now().UnixMilli())
 	k.h.count("released")
 	return released, message{record: record}
 }
 
+// disown keeps the record of a session that is another one's now; st is what s, whose mu is held, was.
+func (k *sticky) disown(s *session, st *state, record *sessioncodec.Record) {
+	kept := newState(st.id, record, false, st.backed)
+	k.remember(s, kept)
+	if !st.backed {
+		k.bequeath(s, kept)
+	}
+}
+
+// testifies tells whether memory may say that a session lives which is found nowhere: not when another one may have owned it since, and
+// ended it. Who was handed it has written it within takeoverWithin, or not at all.
+func (s *session) testifies(st *state) bool {
+	return st.owned || !st.backed || s.releasedWithin(takeoverWithin)
+}
+
+func (s *session) releasedWithin(d time.Duration) bool {
+	return time.Since(time.UnixMilli(s.touched.Load())) < d
+}
+
+// testimony is what an asker is told of a session that this sidecar does not own, or is about to take over itself.
+func (s *session) testimony(st *state) message {
+	if st == nil || !s.testifies(st) {
+		return message{}
+	}
+	return message{record: st.record()}
+}
+
 // bequeath brings into the ring what memory alone had of a session that it owns no more, and to the owner that is found there: whoever asked for it was told,
 // but an answer may not arrive (K4).
-func (k *sticky) bequeath(id ring.ID, record *sessioncodec.Record) {
-	job := willJob(id.Random)
+func (k *sticky) bequeath(s *session, kept *state) {
+	job, id, record := willJob(s.random), kept.id, kept.record()
 	var write func(context.Context)
 	write = func(ctx context.Context) {
 		saved, err := k.h.opts.Store.Save(ctx, id, store.Write{Copies: k.copies(), Wait: store.Both, Refill: true,
@@ -101,6 +125,7 @@ func (k *sticky) bequeath(id ring.ID, record *sessioncodec.Record) {
 			k.h.background.again(job, write)
 			return
 		}
+		s.now.CompareAndSwap(kept, kept.with(id, kept.accessed, true))
 		k.give(ctx, id, saved.Record)
 	}
 	k.h.background.add(job, write)
@@ -121,10 +146,7 @@ func (k *sticky) adopt(s *session, st *state, m message) (verdict, message) {
 	record := sessioncodec.Join(known, m.record)
 	k.h.clock.See(record)
 	if record.State != sessioncodec.Live || record.Owner != known.Owner {
-		k.remember(s, newState(st.id, record, false, true))
-		if !st.backed {
-			k.bequeath(st.id, record)
-		}
+		k.disown(s, st, record)
 		return notMine, message{record: record}
 	}
 	k.remember(s, newState(st.id, record, true, st.backed))

@@ -39,6 +39,8 @@ func (k *sticky) find(ctx context.Context, v *visit) error {
 		k.table.drop(s)
 	case st.owned:
 		k.serve(v, s, st, now)
+	case st.is == sessioncodec.Live: // and nobody's: it was expired when the owner had been asked, which may be later than now
+		k.table.drop(s)
 	default:
 		k.table.drop(s)
 		k.h.meet(v, st.record(), now)
@@ -257,8 +259,10 @@ func (k *sticky) forget(random [16]byte) {
 	s.mu.Unlock()
 }
 
+// wait is which copies an answer waits for. A home that is fenced, or may be, waits for both: whoever takes over from it does not wait for what is
+// under way, and may take just that node for down which has the change.
 func (k *sticky) wait() store.Wait {
-	if k.h.opts.Commit == All {
+	if k.h.opts.Commit == All || !k.h.trusted(time.Now()) {
 		return store.Both
 	}
 	return store.First

@@ -37,6 +37,7 @@ type takeover struct {
 	silent  bool                // it had to be fenced
 	handed  bool                // it released the session and handed over its newest state
 	missing *store.UnknownError // the id's own node was silent at the last reading
+	named   bool                // it had a copy
 	asked   map[string]bool     // peers that had nothing, when no record was found
 }
 
@@ -52,7 +53,7 @@ func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*stat
 		if err != nil {
 			return nil, err
 		}
-		t.stored, t.missing = found.Record, found.Silent
+		t.stored, t.missing, t.named = found.Record, found.Silent, found.Seen.Node == shown.Node
 		t.known = sessioncodec.Join(t.known, found.Record)
 		if t.counts() {
 			t.known = sessioncodec.Join(t.known, t.kept.record())
@@ -68,17 +69,24 @@ func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*stat
 			return nil, err
 		}
 		k.h.clock.See(t.known)
-		if t.known.State != sessioncodec.Live || t.known.Expired(time.Now(), k.h.touch) {
+		if t.known.State != sessioncodec.Live {
 			return newState(shown, t.known, false, false), nil
 		}
-		again, err := t.dispossess(ctx)
+		again, err := t.dispossess(ctx) // also when it looks expired: a copy that is left may be from before the owner's last touch
 		if err != nil {
 			return nil, err
 		}
 		if again {
 			continue
 		}
-		st, err := t.claim(ctx)
+		write, err := t.write()
+		if err != nil {
+			return nil, err
+		}
+		if t.known.Expired(time.Now(), k.h.touch) {
+			return newState(shown, t.known, false, false), nil
+		}
+		st, err := t.claim(ctx, write)
 		if !errors.Is(err, errOutrun) {
 			return st, err
 		}
@@ -87,13 +95,15 @@ func (k *sticky) takeOver(ctx context.Context, s *session, shown ring.ID) (*stat
 }
 
 // counts tells whether what memory kept is joined. What was released to another owner a while ago may hold attributes whose deletions that one
-// has forgotten since (forget.go): it is for a session that is found nowhere else.
+// has forgotten since (forget.go). And a session that is found nowhere may have ended there, and the nodes have lost its tombstone.
 func (t *takeover) counts() bool {
-	if t.kept == nil {
+	switch {
+	case t.kept == nil:
 		return false
+	case t.known == nil:
+		return t.s.testifies(t.kept) && !ring.EpochBefore(t.kept.id.Epoch, t.shown.Epoch)
 	}
-	released := time.UnixMilli(t.s.touched.Load())
-	return t.kept.owned || t.known == nil || t.known.Owner.Epoch <= t.kept.record().Owner.Epoch || time.Since(released) < lateAfter
+	return t.kept.owned || t.known.Owner.Epoch <= t.kept.record().Owner.Epoch || t.s.releasedWithin(lateAfter)
 }
 
 // dispossess makes sure that the recorded owner changes the session no more; again means that the nodes must be read once more before
@@ -158,16 +168,14 @@ func (t *takeover) search(ctx context.Context) (again bool, err error) {
 }
 
 // claim writes this process into the record as its owner.
-func (t *takeover) claim(ctx context.Context) (*state, error) {
+func (t *takeover) claim(ctx context.Context, write store.Write) (*state, error) {
 	k, s := t.k, t.s
 	if !k.table.room() {
 		return nil, errOverload
 	}
-	write, err := t.write()
-	if err != nil {
-		return nil, err
-	}
 	mine := *t.known
+	// A request takes it over, and memory writes to the ring again a touch interval after this: copies must not know of an older use.
+	mine.Accessed = max(mine.Accessed, time.Now().UnixMilli())
 	mine.Owner = k.h.owner(max(t.known.Owner.Epoch, s.promise.Load()) + 1)
 	write.Join = func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 		if stored != nil && stored.Owner.Epoch >= mine.Owner.Epoch && stored.Owner != mine.Owner {
@@ -209,6 +217,9 @@ func (t *takeover) write() (store.Write, error) {
 	}
 	if t.missing != nil && time.Duration(t.missing.DownFor)*time.Millisecond <= t.k.h.opts.UnknownFor {
 		return w, t.missing
+	}
+	if t.silent && !t.named && t.shown.Node != "" {
+		return w, store.ErrUnknown // it has lost what the owner alone knows
 	}
 	if t.silent {
 		w.Anchor, w.Refill = t.shown.Node, false
