@@ -76,6 +76,38 @@ func TestSharedChangeGivenUp(t *testing.T) {
 	})
 }
 
+// A node comes into the ring again, at one sidecar before another. What that one writes to the node that it knows, no id marks, for its ring has no
+// other. The copy on the new node may lack that when the first one pauses.
+func TestSharedNodeThatIsNewToTheRing(t *testing.T) {
+	inMode(t, false, func(t *testing.T, f *fleet, p *process) {
+		v := p.visitor()
+		v.get(patch(`{"n":1}`))
+		other := f.sidecar("b2", p.alike)
+		named, second := f.holders(v.id())
+		at := func(n *node) ring.Node { return ring.Node{Name: n.name, Address: n.name + ".test:11211"} }
+		set := func(q *process, nodes ...ring.Node) {
+			if err := q.store.SetNodes(nodes); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(p, at(named))
+		set(other, at(named))
+		second.restart()
+		set(other, at(named), at(second))
+		v.through(other).get(patch(`{"n":2}`))
+		v.through(p).get(patch(`{"n":3}`)) // to the one node that p knows
+		set(p, at(named), at(second))
+		named.silence(true)
+		for _, q := range []*process{p, other} {
+			if a := v.through(q).get(patch(`{"n":2.5}`)); a.StatusCode != 503 || a.token() != "ring_unknown" || a.app != nil {
+				t.Errorf("%d %s while the only node with the change is silent", a.StatusCode, a.token())
+			}
+		}
+		named.silence(false)
+		v.must(`{"n":3}`)
+	})
+}
+
 // holders are the node that an id names and the other one, of a ring of two.
 func (f *fleet) holders(text string) (named, second *node) {
 	f.t.Helper()

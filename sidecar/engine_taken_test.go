@@ -1,6 +1,7 @@
 package sidecar_test
 
 import (
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +72,30 @@ func TestFencedHomeWaitsForBothCopies(t *testing.T) {
 			t.Error("one node alone has what was acknowledged")
 		}
 		second.slow(0)
+	})
+}
+
+// Memory alone acknowledges nothing while this home is fenced: who took over, or will, does not ask it.
+func TestFencedHomeIsNoIsolatedOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		l, p := family(f, "a1", "a2")
+		v := p[0].visitor()
+		v.get(patch(`{"a":1}`))
+		l.set(func() { l.cut["a2>a1"], l.cut["a1>a2"] = true, true })
+		w := p[1].visitor().take(v.id())
+		w.get(patch(`{"b":2}`)) // a2 fences a1
+		v.take(w.id()).get(patch(`{"c":3}`))
+		for range 3 {
+			do := func(rw http.ResponseWriter, r *http.Request) {
+				f.each(func(n *node) { n.silence(true) })
+				patch(`{"d":4}`)(rw, r)
+			}
+			if a := v.get(do); a.StatusCode != 503 {
+				t.Errorf("%d: memory alone has what a fenced home acknowledged", a.StatusCode)
+			}
+			wait(time.Second) // no node has answered since
+		}
 	})
 }
 

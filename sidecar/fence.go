@@ -83,15 +83,23 @@ func (k *sticky) trusts(s *session, now time.Time) bool {
 	return k.h.trusted(now) && s.sure.Load() >= k.h.doubt.Load()
 }
 
-// watchFence polls this sidecar's own fence key. While no node answers, nobody can be fenced, and ring.isolated decides.
+// watchFence polls this sidecar's own fence key. While no node answers, nobody can be fenced, and ring.isolated decides; but who is fenced already
+// stays so for as long as the key may live.
 func (h *Handler) watchFence(ctx context.Context) {
 	tick := time.NewTicker(fencePoll)
 	defer tick.Stop()
+	var set time.Time
 	for {
 		if h.connected() {
 			start := time.Now()
 			found := h.opts.Fences.Fenced(ctx, h.opts.Route)
-			if found == store.FenceClear || found == store.FenceIsolated && !h.opts.Refuse {
+			switch found {
+			case store.FenceSet:
+				set = start
+			case store.FenceClear:
+				set = time.Time{}
+			}
+			if found == store.FenceClear || found == store.FenceIsolated && !h.opts.Refuse && start.Sub(set) > fenceTTL {
 				if start.UnixNano() > h.trust.Load() {
 					h.doubt.Store(time.Now().UnixNano())
 				}

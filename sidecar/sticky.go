@@ -143,7 +143,7 @@ func (k *sticky) keep(ctx context.Context, s *session, before *sessioncodec.Reco
 	})
 	g.end()
 	switch {
-	case errors.Is(err, store.ErrIsolated) && !k.h.opts.Refuse && k.h.opts.Commit == BeforeReply:
+	case errors.Is(err, store.ErrIsolated) && !k.h.opts.Refuse && k.h.opts.Commit == BeforeReply && k.h.trusted(time.Now()):
 		k.h.opts.Metrics.Commits.WithLabelValues("isolated").Inc()
 		k.have(s, g, g.record(), false)
 		k.later(s)

@@ -46,6 +46,7 @@ type health struct {
 	fell     atomic.Uint64 // the generation of the life in which it last went down
 	tide     atomic.Uint64 // what it numbered its items up to when it came back; 0 is unknown
 	news     atomic.Bool   // it has a new life or came back, and NewLife has not been told
+	entered  time.Time     // when it came into a ring that is in use; never changed
 	closed   atomic.Bool
 	wake     chan struct{} // ends a pause of the watcher
 }
@@ -70,8 +71,12 @@ func (h *health) suspect() { h.wary.Store(time.Now().Add(suspectFor).UnixNano())
 // join is for a node that comes into a ring that is in use.
 func (n *node) join() {
 	n.fell.Store(n.now.Load().generation)
+	n.entered = time.Now()
 	n.suspect()
 }
+
+// isNew tells whether the node came into the ring so lately that other sidecars may not have heard of it.
+func (n *node) isNew() bool { return time.Since(n.entered) < suspectFor }
 
 func (h *health) rouse() {
 	select {

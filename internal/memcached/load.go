@@ -92,11 +92,11 @@ func (l *load) silent() *node {
 }
 
 // stray tells whether no node that shall hold a copy answered with one. A node that refuses connections shall hold none: the next of the order
-// stands in for it.
+// stands in for it. One that came into the ring just now may lack what a sidecar wrote that does not know of it yet.
 func (l *load) stray() bool {
 	holders := make([]*node, 0, l.s.copies)
 	for _, configured := range ring.WriteOrder(l.fleet.nodes, l.key, l.first) {
-		if n := l.fleet.byName[configured.Name]; len(holders) < l.s.copies && (!n.down.Load() || n.soft.Load()) {
+		if n := l.fleet.byName[configured.Name]; len(holders) < l.s.copies && !n.isNew() && (!n.down.Load() || n.soft.Load()) {
 			holders = append(holders, n)
 		}
 	}

@@ -66,7 +66,8 @@ type Found struct {
 	Silent *UnknownError
 	// Foreign is set when the id names a node that is not in this ring, and every node of it answered: DownFor is how long the ring is as it is.
 	Foreign *UnknownError
-	// Stray is set when no node that shall hold a copy answered with one: what was found lies where an earlier write left it.
+	// Stray is set when no node that shall hold a copy answered with one: what was found lies where an earlier write left it,
+	// or on a node that came into the ring just now.
 	Stray bool
 	// Seen lets the write that follows skip its first read of that node.
 	Seen Seen
