@@ -118,6 +118,8 @@ func (k *shared) keep(ctx context.Context, g *group) error {
 	write := store.Write{
 		Join: g.join, Forget: g.forget, Copies: copies(g.id), Wait: wait, Birth: g.born, Done: k.repair(g.id, time.UnixMilli(first.e.now), false),
 	}
+	// A count must meet what another sidecar counted, also where that reaches only the node which this one takes for down (K15).
+	write.Insist = first.e.exact && !g.born
 	if !first.waited && !first.e.late {
 		write.Seen = first.v.seen // else another commit has written over that
 	}

@@ -34,6 +34,17 @@ func (f *fleet) holders(key, first string, copies int) []*node {
 	return nodes[:min(copies, len(nodes))]
 }
 
+// silent are those of the first nodes of the order that silence took down: they may be back, and nobody here has heard of it.
+func (f *fleet) silent(key, first string, copies int) (nodes []*node) {
+	order := ring.WriteOrder(f.nodes, key, first)
+	for _, configured := range order[:min(copies, len(order))] {
+		if n := f.byName[configured.Name]; n.down.Load() && n.soft.Load() {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
 // keeps tells whether the lives that r names as its copies' go on, on as many nodes as are up and shall hold it. It is the whole check
 // of a load that reads one copy, and asks no node.
 func (f *fleet) keeps(r *sessioncodec.Record, copies int) bool {

@@ -226,6 +226,21 @@ func (n *node) recover(ctx context.Context) {
 	}
 }
 
+// revive probes a node that silence took down for somebody who cannot wait for the watcher, and tells whether it is up: one good probe brings
+// it back.
+func (n *node) revive() bool {
+	if !n.down.Load() {
+		return true
+	}
+	if n.look(opTouch) != nil {
+		return false
+	}
+	if n.gauge(); n.down.Load() {
+		n.rise()
+	}
+	return true
+}
+
 // gauge learns how far the node has numbered its items: what has a greater number was written after this. So a copy that it had all along is
 // told from a new one, whatever the clocks of those that wrote them say.
 func (n *node) gauge() {

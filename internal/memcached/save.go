@@ -31,6 +31,9 @@ func (s *Store) SaveKey(ctx context.Context, key, first string, w store.Write) (
 		Write: w, s: s, fleet: f, key: key,
 		order: f.inOrder(ring.WriteOrder(f.nodes, key, first)), changed: make(chan struct{}, 1), begun: time.Now(),
 	}
+	if w.Insist {
+		sv.silent = f.silent(key, first, w.Copies)
+	}
 	sv.until, _ = ctx.Deadline()
 	for _, n := range sv.order {
 		sv.lives = append(sv.lives, n.now.Load())
@@ -46,6 +49,7 @@ type save struct {
 	fleet   *fleet
 	key     string
 	order   []*node // those that were up at the begin, in writing order
+	silent  []*node // those that silence took down, and that are asked once more
 	lives   []*life // theirs at the begin: a birth is a miss in these, and in no later one
 	changed chan struct{}
 	begun   time.Time
@@ -127,12 +131,19 @@ func (sv *save) writeAll() {
 	}
 }
 
-// writeCopies writes the first nodes of the order at once; one that fails is replaced by the next.
+// writeCopies writes the first nodes of the order at once; one that fails is replaced by the next. A silent one that turns out to be back takes
+// a copy, too.
 func (sv *save) writeCopies() {
 	var next atomic.Int32
 	lanes := min(sv.Copies, len(sv.order))
 	next.Store(int32(lanes))
-	sv.each(sv.order[:lanes], func(n *node) {
+	sv.each(slices.Concat(sv.order[:lanes], sv.silent), func(n *node) {
+		if slices.Contains(sv.silent, n) {
+			if n.revive() {
+				sv.write(n, false)
+			}
+			return
+		}
 		for !sv.write(n, false) && sv.stopped() == nil {
 			i := int(next.Add(1)) - 1
 			if i >= len(sv.order) {

@@ -112,6 +112,9 @@ type Write struct {
 	// Refill: the caller's memory is the truth, so a session that is missed everywhere is added again. Without it, and without
 	// Birth, that is ErrGone.
 	Refill bool
+	// Insist: a node that shall hold a copy, and that silence took down, is asked once more. It may be back by now, with what a writer that sees it
+	// up has given it.
+	Insist bool
 	// Seen is the load's own answer, used for the first try at its node.
 	Seen Seen
 	// Done, when not nil, is called once after every copy was tried, with the final result.
