@@ -22,7 +22,7 @@ deps: ## the servers and languages that the tests talk to
 test: deps ## vet, then every test with the race detector
 	go vet $(PACKAGES)
 	go test $(RACE) $(PACKAGES)
-	go test -run TestMutantsAreCaught ./test/sim
+	go test -run 'TestMutantsAreCaught|TestSeedsRepeat' ./test/sim
 	@$(MAKE) --no-print-directory images
 
 check: lint test ## format, linters, vet, race tests

@@ -78,7 +78,10 @@ func (s *Server) End(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-	return s.server.Close()
+	if err := s.server.Close(); !errors.Is(err, net.ErrClosed) { // Serve may still hold the listener that finish has closed
+		return err
+	}
+	return nil
 }
 
 // Close ends it at once, as a crash does.

@@ -160,8 +160,15 @@ func TestStrangeAnswerSpoilsOne(t *testing.T) {
 					}
 					if number == 0 && i == 0 {
 						<-time.After(time.Millisecond) // the others are there
-						go func() { _, _ = io.Copy(io.Discard, lines) }()
+						ended := make(chan struct{})
+						go func() {
+							defer close(ended)
+							_, _ = io.Copy(io.Discard, lines)
+						}()
 						fmt.Fprint(conn, strange)
+						if name != "half" {
+							<-ended
+						}
 						return
 					}
 					have(conn, keyOf(line))
@@ -177,7 +184,8 @@ func TestStrangeAnswerSpoilsOne(t *testing.T) {
 					failed++
 				}
 			}
-			if failed != 1 || n.failures.Load() > 1 {
+			// Half an answer is followed by the end of the connection. Where a write notices that first, even this call asks again.
+			if failed > 1 || failed == 0 && name != "half" || n.failures.Load() > 1 {
 				t.Errorf("%s: %d of 20 reads failed, %d failures count", name, failed, n.failures.Load())
 			}
 		})

@@ -133,19 +133,3 @@ func (c *tally) add(r sim.Result) {
 func (c *tally) String() string {
 	return fmt.Sprintf("%d histories, %d requests, the slowest %v, Pillion's own answers %v", c.histories, c.requests, c.slowest, c.own)
 }
-
-// One seed is one history, or whoever debugs it chases a ghost. Goroutines that wake at the very same instant are run in an order that
-// nobody decides; that makes some seeds tell two stories.
-func TestSeedsRepeat(t *testing.T) {
-	const all, most = 60, 40
-	same := 0
-	for n := uint64(1); n <= all; n++ {
-		s := sim.Draw(n)
-		if slices.Equal(run(t, s, sim.Options{Keep: true}).History, run(t, s, sim.Options{Keep: true}).History) {
-			same++
-		}
-	}
-	if same < most {
-		t.Errorf("%d of %d seeds repeat, want %d", same, all, most)
-	}
-}
