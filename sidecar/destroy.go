@@ -18,10 +18,11 @@ func (h *Handler) destroy(ctx context.Context, v *visit) error {
 	if v.loaded == nil {
 		return nil
 	}
-	_, release, err := h.keeper.hold(ctx, v)
+	held, release, err := h.keeper.hold(ctx, v)
 	var links []sessioncodec.Link
 	if err == nil {
 		links, err = h.bury(ctx, v.id)
+		links = append(links, append(h.linksOf(v.loaded), h.linksOf(held)...)...) // the nodes may have lost them
 	}
 	// Released before the neighbours are touched: a late write holds its session and waits for the one that this is (follow).
 	release(err == nil)
@@ -31,7 +32,7 @@ func (h *Handler) destroy(ctx context.Context, v *visit) error {
 	h.count("destroyed")
 	h.subjects.left(v.id, v.loaded)
 	known := map[[16]byte]bool{v.id.Random: true}
-	for hops := 0; len(links) > 0 && hops < chainLimit; hops++ {
+	for len(links) > 0 && len(known) <= chainLimit {
 		next := links[0]
 		links = links[1:]
 		if known[next.Random] {
@@ -65,10 +66,7 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 			}
 			return sessioncodec.Join(tomb, stored), nil
 		}}
-	saved, err := h.save(ctx, id, write)
-	if err == nil && saved.Failed { // once more at once: a node that is up would show the session until it hears of this
-		saved, err = h.save(ctx, id, write)
-	}
+	saved, err := h.finish(ctx, id, write)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +79,42 @@ func (h *Handler) bury(ctx context.Context, id ring.ID) ([]sessioncodec.Link, er
 		h.owe(id, tomb, nil)
 	}
 	return found, untold(h.tell(ctx, id, tomb, last, saved.Short))
+}
+
+// finish writes the end of a session. It comes back when no sidecar can show the session any more for want of news: each node has taken it, or every
+// sidecar has had the time to notice that one is silent, or what the other nodes tell of it. A home alone answers for its sessions, and others ask it:
+// there it is enough to try a node again that is up.
+func (h *Handler) finish(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	w.End = !h.opts.Sticky
+	saved, err := h.save(ctx, id, w)
+	if err == nil && saved.Failed && h.opts.Sticky {
+		return h.save(ctx, id, w)
+	}
+	for begun := time.Now(); err == nil && saved.Unnoticed && time.Since(begun) < store.Noticed && rest(ctx, endAgain); {
+		again, failed := h.save(ctx, id, w)
+		switch {
+		case failed == nil:
+			saved = again
+		case !errors.Is(failed, store.ErrUnacknowledged): // else what was acknowledged before lies there
+			err = failed
+		}
+	}
+	return saved, err
+}
+
+// endAgain is how long after a node did not take an end it is offered to it again.
+const endAgain = 50 * time.Millisecond
+
+// rest waits for d; false when ctx ended.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // tombstone is what a destroyed session leaves.

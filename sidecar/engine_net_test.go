@@ -154,7 +154,7 @@ func (f *fleet) keys() []string {
 	var keys []string
 	for _, n := range f.nodes {
 		for _, key := range n.server.Keys() {
-			if key != "p1:!life" && !slices.Contains(keys, key) {
+			if !strings.HasPrefix(key, "p1:!") && !slices.Contains(keys, key) {
 				keys = append(keys, key)
 			}
 		}
@@ -194,7 +194,7 @@ func (w *wire) Write(p []byte) (int, error) {
 
 func (w *wire) send(command []byte) error {
 	line, _, _ := strings.Cut(string(command), "\r\n")
-	counts := !strings.Contains(line, "p1:!life")
+	counts := !strings.Contains(line, "p1:!")
 	w.node.mu.Lock()
 	delay := w.node.delay
 	w.mute = w.mute || w.node.silent

@@ -212,6 +212,21 @@ func (s severable) Write(b []byte) (int, error) {
 	return s.Conn.Write(b)
 }
 
+// severable dials nodes for a sidecar that alone cannot reach one of them while that is cut.
+func (f *fleet) severable(n *node, isCut *atomic.Bool) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := f.dialNode(ctx, network, address)
+		switch {
+		case err != nil || address != n.name+".test:11211":
+			return conn, err
+		case isCut.Load():
+			conn.Close()
+			return nil, syscall.ECONNREFUSED
+		}
+		return severable{conn, isCut}, nil
+	}
+}
+
 // K11 in shared mode: the sidecar that ends a session cannot reach the node where another one reads it.
 func TestPeersBringATombstoneToAnUnreachableNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -222,15 +237,8 @@ func TestPeersBringATombstoneToAnUnreachableNode(t *testing.T) {
 		for _, route := range []string{"a1", "a2"} {
 			p = append(p, f.sidecar(route, func(s *setup) {
 				s.Call = l.caller(route)
-				s.ring.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-					if route != "a1" || address != "n1.test:11211" {
-						return f.dialNode(ctx, network, address)
-					}
-					if isCut.Load() {
-						return nil, syscall.ECONNREFUSED
-					}
-					conn, err := f.dialNode(ctx, network, address)
-					return severable{conn, &isCut}, err
+				if route == "a1" {
+					s.ring.Dial = f.severable(f.nodes[0], &isCut)
 				}
 			}))
 			l.set(func() { l.to[route] = p[len(p)-1] })

@@ -70,3 +70,18 @@ func TestRenewalThatLostEndsAlone(t *testing.T) {
 		v.must(`{"a":1,"user":"ada"}`)
 	})
 }
+
+// L5: a logout with an id from several renewals ago, all of them in grace, ends what came of it.
+func TestL5LogoutEndsAWholeChain(t *testing.T) {
+	bothModes(t, func(t *testing.T, f *fleet, p *process) {
+		v := p.visitor()
+		v.get(patch(`{"a":1}`))
+		old := p.visitor().take(v.id())
+		for range 8 {
+			v.get(renewal)
+		}
+		v.must(`{"a":1,"user":"ada"}`)
+		old.get(op("destroy"))
+		v.must(`{}`)
+	}, func(s *setup) { s.RenewGrace = time.Minute })
+}

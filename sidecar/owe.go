@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,17 +19,30 @@ import (
 type debts struct {
 	some atomic.Bool // a look costs no lock while nothing is owed
 	mu   sync.Mutex
-	ends map[[16]byte]*sessioncodec.Record // by endJob
+	ends map[[16]byte]*debt // by endJob
 }
 
-func (d *debts) add(job [16]byte, end *sessioncodec.Record) {
+// debt is one of them.
+type debt struct {
+	end    *sessioncodec.Record
+	pay    func(context.Context)
+	tries  atomic.Int32 // since a node came back
+	paying atomic.Bool
+}
+
+// add takes a debt, unless that end is owed already.
+func (d *debts) add(job [16]byte, owed *debt) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ends == nil {
-		d.ends = map[[16]byte]*sessioncodec.Record{}
+		d.ends = map[[16]byte]*debt{}
 	}
-	d.ends[job] = end
+	if d.ends[job] != nil {
+		return false
+	}
+	d.ends[job] = owed
 	d.some.Store(true)
+	return true
 }
 
 // settle forgets an end: all nodes have it, or it will not be brought to them.
@@ -44,9 +58,22 @@ func (d *debts) of(random [16]byte) *sessioncodec.Record {
 	if !d.some.Load() {
 		return nil
 	}
+	return sessioncodec.Join(d.at(endJob(random, sessioncodec.Destroyed)), d.at(endJob(random, sessioncodec.Superseded)))
+}
+
+func (d *debts) at(job [16]byte) *sessioncodec.Record {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return sessioncodec.Join(d.ends[endJob(random, sessioncodec.Destroyed)], d.ends[endJob(random, sessioncodec.Superseded)])
+	if owed := d.ends[job]; owed != nil {
+		return owed.end
+	}
+	return nil
+}
+
+func (d *debts) all() map[[16]byte]*debt {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.ends)
 }
 
 // load reads a session from the ring. One whose end is owed is never found living; one whose tombstone is, is no question any more.
@@ -63,21 +90,43 @@ func (h *Handler) load(ctx context.Context, id ring.ID, reach store.Reach) (stor
 	return found, err
 }
 
-// owe brings the end of a session, a tombstone or the mark of a renewal, to the nodes that did not answer: once a second until all have it.
-// A node that is back with the living record would show it once the others have lost theirs. What was found there is handed to found, if
-// that is not nil.
+// owe brings the end of a session, a tombstone or the mark of a renewal, to the nodes that did not take it, until all have it: a second later, then more
+// and more seldom, and whenever a node comes back. One that is back with the living record would show it once the others have lost theirs. What was
+// found there is handed to found, if that is not nil.
 func (h *Handler) owe(id ring.ID, end *sessioncodec.Record, found func(context.Context, *sessioncodec.Record) error) {
-	job := endJob(id.Random, end.State)
-	h.debts.add(job, end)
-	taken := h.background.again(job, func(ctx context.Context) {
+	job, owed := endJob(id.Random, end.State), &debt{end: end}
+	owed.pay = func(ctx context.Context) {
+		if h.debts.at(job) == nil || !owed.paying.CompareAndSwap(false, true) {
+			return
+		}
+		defer owed.paying.Store(false)
 		if h.bring(ctx, id, end, found) {
 			h.debts.settle(job)
 		} else {
-			h.owe(id, end, found)
+			h.payLater(job, owed)
 		}
-	})
-	if !taken {
+	}
+	if h.debts.add(job, owed) {
+		h.payLater(job, owed)
+	}
+}
+
+// oweMost is how long a debt rests at most: less than a note about it stays.
+const oweMost = time.Minute
+
+func (h *Handler) payLater(job [16]byte, owed *debt) {
+	wait := min(backgroundRetry<<min(owed.tries.Add(1)-1, 10), oweMost)
+	if !h.background.after(wait, job, owed.pay) {
+		h.background.dropped()
 		h.debts.settle(job)
+	}
+}
+
+// payAll brings what is owed, now that a node is back.
+func (h *Handler) payAll() {
+	for job, owed := range h.debts.all() {
+		owed.tries.Store(0)
+		h.background.add(job, owed.pay)
 	}
 }
 
@@ -88,7 +137,7 @@ func (h *Handler) bring(ctx context.Context, id ring.ID, end *sessioncodec.Recor
 		return true // no id of it is accepted any more, or nothing is left to be shown
 	}
 	var met gathered
-	saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, Refill: dead || h.opts.Sticky,
+	saved, err := h.opts.Store.Save(ctx, id, store.Write{Wait: store.Both, End: !h.opts.Sticky, Refill: dead || h.opts.Sticky,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			if dead {
 				met.add(h.linksOf(stored))

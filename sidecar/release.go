@@ -88,7 +88,7 @@ func (k *sticky) release(s *session, st *state, m message) (verdict, message) {
 func (k *sticky) disown(s *session, st *state, record *sessioncodec.Record) {
 	kept := newState(st.id, record, false, st.backed)
 	k.remember(s, kept)
-	if !st.backed {
+	if !st.backed || k.refilling.Load() > 0 {
 		k.bequeath(s, kept)
 	}
 }

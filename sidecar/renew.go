@@ -109,10 +109,10 @@ func (h *Handler) renew(ctx context.Context, v *visit, in *instructions) error {
 // supersede marks the old record. What other requests wrote into it meanwhile moves into the new session.
 func (h *Handler) supersede(ctx context.Context, old ring.ID, base *sessioncodec.Record, to sessioncodec.Link, fresh *visit) error {
 	mark := superseded(base, to)
-	saved, err := h.mark(ctx, old, mark)
+	saved, err := h.mark(ctx, old, mark, h.save)
 	if err == nil && saved.Short {
 		mark = closing(mark)
-		switch again, failed := h.mark(ctx, old, mark); {
+		switch again, failed := h.mark(ctx, old, mark, h.finish); {
 		case failed == nil:
 			saved = again
 		case errors.Is(failed, errGone), errors.Is(failed, errFrozen):
@@ -153,10 +153,13 @@ func superseded(r *sessioncodec.Record, by sessioncodec.Link) *sessioncodec.Reco
 	return &mark
 }
 
+// saver is one of the ways to save.
+type saver func(context.Context, ring.ID, store.Write) (store.Saved, error)
+
 // mark joins the mark of a renewal into every node that answers; one must.
-func (h *Handler) mark(ctx context.Context, old ring.ID, mark *sessioncodec.Record) (store.Saved, error) {
+func (h *Handler) mark(ctx context.Context, old ring.ID, mark *sessioncodec.Record, save saver) (store.Saved, error) {
 	// Only a sticky owner may add it where all nodes lack it: in shared mode that it is missing may be a logout's end (L5).
-	saved, err := h.save(ctx, old, store.Write{Wait: store.Both, Refill: h.opts.Sticky,
+	saved, err := save(ctx, old, store.Write{Wait: store.Both, Refill: h.opts.Sticky,
 		Join: func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 			if stored != nil && stored.State == sessioncodec.Superseded && stored.To != mark.To {
 				return nil, errFrozen // another request renewed it first: all nodes are written in one order, so one of two wins

@@ -31,6 +31,7 @@ func (h *Handler) Run(ctx context.Context) {
 				parts.Go(func() { h.inquire(ctx, q) })
 			}
 		case <-h.renewed:
+			h.payAll()
 			if sticky {
 				parts.Go(func() { k.refill(ctx) })
 			}
@@ -38,7 +39,8 @@ func (h *Handler) Run(ctx context.Context) {
 	}
 }
 
-// NewLife is told that a node lost its memory or came back: sessions of this memory are offered to it again.
+// NewLife is told that a node lost its memory, came back, or left the ring: it is brought what it is owed, and the sessions of this memory are
+// offered to the nodes again.
 func (h *Handler) NewLife(string) {
 	select {
 	case h.renewed <- struct{}{}:

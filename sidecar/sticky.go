@@ -16,6 +16,8 @@ import (
 type sticky struct {
 	h     *Handler
 	table *table
+
+	refilling atomic.Int32 // while a refill runs, that the ring had a session says little
 }
 
 // find serves from memory what this process owns, and takes over everything else.

@@ -137,6 +137,8 @@ func (k *sticky) learnt(s *session, wrote *state, mine *sessioncodec.Record, sav
 // refill offers every owned session to the ring at an even pace, after a node lost its memory: first those that were used last, for
 // a large memory takes a while and they are the ones that come back soonest.
 func (k *sticky) refill(ctx context.Context) {
+	k.refilling.Add(1)
+	defer k.refilling.Add(-1)
 	pace := time.NewTicker(time.Second / refillPace)
 	defer pace.Stop()
 	sessions := k.table.all()

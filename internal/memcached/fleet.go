@@ -45,6 +45,16 @@ func (f *fleet) silent(key, first string, copies int) (nodes []*node) {
 	return nodes
 }
 
+// fallen are the nodes that went down so lately that other sidecars may use them; or they answer again, and nobody here has heard of it.
+func (f *fleet) fallen() (nodes []*node) {
+	for _, n := range f.members {
+		if n.down.Load() && n.unnoticed() {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
 // keeps tells whether the lives that r names as its copies' go on, on as many nodes as are up and shall hold it. It is the whole check
 // of a load that reads one copy, and asks no node.
 func (f *fleet) keeps(r *sessioncodec.Record, copies int) bool {

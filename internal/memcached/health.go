@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/pillion-proxy/pillion/internal/store"
 )
 
 // Each sidecar has its own view of a node's health; that two views differ is harmless, because a load that misses asks further and
 // copies are joined. So these are constants: none of them can lose a session.
 const (
-	pollEvery    = 500 * time.Millisecond // reading of the canary while up: how late a flush_all is noticed
+	pollEvery    = store.Noticed / 2      // reading of canary and notes while up: how late a flush_all is noticed; and an answer is waited for
 	failuresDown = 3                      // timeouts or broken connections, one after the other, that take a node down; a refusal does at once
 	probeEvery   = 500 * time.Millisecond // while down: until a node that came back is used again, sessions have a copy less
 	probeAgain   = 250 * time.Millisecond // between the two good probes that bring a node back
@@ -43,6 +45,7 @@ type health struct {
 	down     atomic.Bool
 	soft     atomic.Bool   // down by failures in a row, not by a refusal
 	wary     atomic.Int64  // until when it is suspect, Unix nanoseconds
+	doubted  atomic.Int64  // until when it is doubted, Unix nanoseconds
 	fell     atomic.Uint64 // the generation of the life in which it last went down
 	tide     atomic.Uint64 // what it numbered its items up to when it came back; 0 is unknown
 	news     atomic.Bool   // it has a new life or came back, and NewLife has not been told
@@ -104,6 +107,9 @@ func (n *node) report(err error, begun, ended time.Time) {
 	n.mu.Unlock()
 	switch {
 	case result == refused:
+		if n.failures.CompareAndSwap(0, 1) {
+			n.faltered.Store(begun.UnixNano())
+		}
 		n.fall(err, false)
 	case result == renewed: // it answers, in another life
 	case begun.UnixNano() < n.failed.Load():
@@ -204,7 +210,7 @@ func (n *node) watch(ctx context.Context) {
 		if n.down.Load() {
 			n.recover(ctx)
 		} else {
-			_ = n.look(opGet) // report has heard of an error
+			n.poll()
 		}
 		if n.news.Swap(false) && n.s.newLife != nil {
 			n.s.newLife(n.name)
@@ -215,10 +221,18 @@ func (n *node) watch(ctx context.Context) {
 	}
 }
 
+// poll looks at the canary and the notes of a node that is up.
+func (n *node) poll() {
+	err := n.look(opGet, n.owing)
+	if r := resultOf(err); r == timeout || r == broken {
+		n.doubt()
+	}
+}
+
 // recover probes until the node answered twice in a row, or was acquitted.
 func (n *node) recover(ctx context.Context) {
 	for n.down.Load() && n.pause(ctx, n.s.jitter(probeEvery), nil) {
-		if n.look(opTouch) == nil && n.pause(ctx, probeAgain, nil) && n.look(opTouch) == nil {
+		if n.look(opTouch, touchMark) == nil && n.pause(ctx, probeAgain, nil) && n.look(opTouch, touchMark) == nil {
 			n.gauge()
 			n.rise()
 			return
@@ -232,7 +246,7 @@ func (n *node) revive() bool {
 	if !n.down.Load() {
 		return true
 	}
-	if n.look(opTouch) != nil {
+	if n.look(opTouch, touchMark) != nil {
 		return false
 	}
 	if n.gauge(); n.down.Load() {
@@ -257,14 +271,17 @@ func (n *node) gauge() {
 	}))
 }
 
-// look reads the canary of a node whether it is up or down; as a probe it also writes, since a node may read and not write.
-func (n *node) look(op operation) error {
+// touchMark makes a look a probe: a node may read and not write.
+func touchMark(c *memcache.Client) error { return c.Touch(markKey, 0) }
+
+// look reads the canary of a node whether it is up or down, then does what else shall be done by that connection.
+func (n *node) look(op operation, then func(*memcache.Client) error) error {
 	for again := false; ; again = true {
 		l := n.now.Load()
 		var m mark
 		err := n.attempt(l, op, rare(func(c *memcache.Client) (err error) {
-			if m, err = n.readMark(c); err == nil && op == opTouch {
-				err = c.Touch(markKey, 0)
+			if m, err = n.readMark(c); err == nil && then != nil {
+				err = then(c)
 			}
 			return err
 		}))

@@ -33,7 +33,7 @@ func (s *Store) LoadKey(ctx context.Context, key string) (store.Found, error) {
 
 func (s *Store) load(ctx context.Context, l load, reach store.Reach) (store.Found, error) {
 	l.s, l.fleet = s, s.fleet.Load()
-	if own := l.fleet.byName[l.first]; own != nil && reach == store.Near && own.state() == Up {
+	if own := l.fleet.byName[l.first]; own != nil && reach == store.Near && own.trusted() {
 		first := s.read(own, l.key)
 		if first.record != nil && l.fleet.keeps(first.record, s.copies) {
 			return l.found([]answer{first}), nil
@@ -212,7 +212,7 @@ func (l *load) confirm(ctx context.Context) {
 			nodes = append(nodes, a.node)
 		}
 	}
-	kept := inParallel(ctx, l.s, nodes, nil, func(n *node) bool { return n.look(opGet) == nil })
+	kept := inParallel(ctx, l.s, nodes, nil, func(n *node) bool { return n.look(opGet, nil) == nil })
 	for i := range l.answers {
 		if j := slices.Index(nodes, l.answers[i].node); j >= 0 && !kept[j] {
 			l.answers[i].err = context.DeadlineExceeded

@@ -44,6 +44,7 @@ type node struct {
 	alone   chan struct{} // and one for each that writes a large value
 	now     atomic.Pointer[life]
 	meters  meters
+	notes   notes
 	health
 }
 

@@ -31,7 +31,10 @@ func (s *Store) SaveKey(ctx context.Context, key, first string, w store.Write) (
 		Write: w, s: s, fleet: f, key: key,
 		order: f.inOrder(ring.WriteOrder(f.nodes, key, first)), changed: make(chan struct{}, 1), begun: time.Now(),
 	}
-	if w.Insist {
+	switch {
+	case w.End:
+		sv.silent = f.fallen()
+	case w.Insist:
 		sv.silent = f.silent(key, first, w.Copies)
 	}
 	sv.until, _ = ctx.Deadline()
@@ -49,7 +52,7 @@ type save struct {
 	fleet   *fleet
 	key     string
 	order   []*node // those that were up at the begin, in writing order
-	silent  []*node // those that silence took down, and that are asked once more
+	silent  []*node // those that are down, and are asked once more
 	lives   []*life // theirs at the begin: a birth is a miss in these, and in no later one
 	changed chan struct{}
 	begun   time.Time
@@ -91,6 +94,9 @@ func (sv *save) run() {
 		}
 		sv.each(behind, func(n *node) { sv.write(n, true) })
 	}
+	if sv.End {
+		sv.note()
+	}
 	sv.mu.Lock()
 	sv.finished = true
 	saved, err := sv.result()
@@ -109,13 +115,13 @@ func (sv *save) meet() {
 			strangers = append(strangers, n)
 		}
 	}
-	sv.each(strangers, func(n *node) { _ = n.look(opGet) })
+	sv.each(strangers, func(n *node) { _ = n.look(opGet, nil) })
 }
 
 // writeAll writes every node, one after the other in the order of names: the same for every writer, so that two takers of one
 // session meet at the first node and not crosswise.
 func (sv *save) writeAll() {
-	byName := slices.SortedFunc(slices.Values(sv.order), func(a, b *node) int { return strings.Compare(a.name, b.name) })
+	byName := slices.SortedFunc(slices.Values(slices.Concat(sv.order, sv.silent)), func(a, b *node) int { return strings.Compare(a.name, b.name) })
 	if sv.Anchor != "" {
 		anchor := sv.fleet.byName[sv.Anchor]
 		if !slices.Contains(sv.order, anchor) || !sv.write(anchor, false) {
@@ -127,7 +133,9 @@ func (sv *save) writeAll() {
 		if sv.stopped() != nil {
 			return
 		}
-		sv.write(n, false)
+		if !slices.Contains(sv.silent, n) || n.revive() {
+			sv.write(n, false)
+		}
 	}
 }
 
@@ -171,7 +179,7 @@ func (sv *save) probe() {
 	}
 	for _, n := range sv.order {
 		if !n.down.Load() {
-			sv.s.tasks.Go(func() { _ = n.look(opGet) })
+			sv.s.tasks.Go(func() { _ = n.look(opGet, nil) })
 		}
 	}
 }
@@ -240,7 +248,7 @@ func (sv *save) ready(late bool) bool {
 	if sv.finished || sv.fatal != nil {
 		return true
 	}
-	return len(sv.acks) > 0 && (late || sv.Wait == store.First && sv.settled)
+	return len(sv.acks) > 0 && !sv.End && (late || sv.Wait == store.First && sv.settled)
 }
 
 func (sv *save) end() (store.Saved, error) {
@@ -258,6 +266,7 @@ func (sv *save) result() (store.Saved, error) {
 	saved := store.Saved{
 		Node: sv.named(), Acks: len(sv.acks), Record: sv.known,
 		Short: len(sv.acks) < wanted, Failed: len(sv.acks) < min(wanted, len(sv.order)),
+		Unnoticed: slices.ContainsFunc(sv.lacking(), (*node).unnoticed),
 	}
 	switch {
 	case sv.fatal != nil:
@@ -279,6 +288,9 @@ func (sv *save) named() string {
 		if slices.ContainsFunc(sv.acks, func(a ack) bool { return a.node == n }) {
 			return n.name
 		}
+	}
+	if len(sv.acks) > 0 {
+		return sv.acks[0].node.name // one that was down before
 	}
 	return ""
 }

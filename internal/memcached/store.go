@@ -49,7 +49,7 @@ type Options struct {
 
 	Metrics *metrics.Metrics // own ones when nil
 	Log     *slog.Logger     // silent when nil
-	// NewLife, when not nil, is told that a node lost its memory or came back. It must not block.
+	// NewLife, when not nil, is told that a node lost its memory, came back, or left the ring. It must not block.
 	NewLife func(node string)
 }
 
@@ -155,6 +155,9 @@ func (s *Store) SetNodes(nodes []ring.Node) error {
 		}
 		if next.byName[name] == nil {
 			s.metrics.NodeUp.DeleteLabelValues(name)
+		}
+		if s.newLife != nil {
+			s.newLife(name) // what lay there lies nowhere now
 		}
 	}
 	s.watchAll(next)

@@ -39,7 +39,7 @@ func (sv *save) write(n *node, rewrite bool) bool {
 		sv.s.log.Debug("a copy was not written", "node", n.name, "ref", refOf(sv.key), "err", err)
 	}
 	sv.mu.Lock()
-	sv.settled = sv.settled || n == sv.order[0]
+	sv.settled = sv.settled || len(sv.order) == 0 || n == sv.order[0]
 	sv.slow = sv.slow || err != nil && resultOf(err) == timeout
 	sv.mu.Unlock()
 	sv.notify()

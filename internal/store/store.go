@@ -5,6 +5,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pillion-proxy/pillion/sessioncodec"
 )
@@ -81,6 +82,9 @@ type Seen struct {
 	Generation uint64 // of the node's life under which CAS was read
 }
 
+// Noticed is how long each sidecar takes to find out that a node is silent, or what the other nodes tell of it.
+const Noticed = time.Second
+
 // Wait says when a save returns.
 type Wait uint8
 
@@ -115,6 +119,9 @@ type Write struct {
 	// Insist: a node that shall hold a copy, and that silence took down, is asked once more. It may be back by now, with what a writer that sees it
 	// up has given it.
 	Insist bool
+	// End: what is written ends the session for those who have its id. A node that does not take it may be asked alone, for that session, by a sidecar
+	// that does not know: so it is asked even if it fell just now, and a note on the other nodes tells of it. Save returns after that. With Copies 0.
+	End bool
 	// Seen is the load's own answer, used for the first try at its node.
 	Seen Seen
 	// Done, when not nil, is called once after every copy was tried, with the final result.
@@ -131,6 +138,8 @@ type Saved struct {
 	Short bool
 	// Failed is set when a node that was up did not take its copy (yet): it may hold an older one.
 	Failed bool
+	// Unnoticed is set when a node did not take an end, and other sidecars may not know yet that it is silent or that there is a note about it.
+	Unnoticed bool
 	// Record is the join of everything seen and written.
 	Record *sessioncodec.Record
 }

@@ -105,8 +105,8 @@ func (s *Scenario) promises(i Invariant) bool {
 	if s.Sticky && !s.Peers && s.Front != Pinned {
 		return false
 	}
-	// The end of a session is brought to a node that was silent by the sidecar that ended it: not if that is killed first.
-	return !slices.ContainsFunc(s.Faults, func(silent Fault) bool {
+	// A home that is killed before it has brought an end to a node that was silent leaves no note.
+	return !s.Sticky || !slices.ContainsFunc(s.Faults, func(silent Fault) bool {
 		return (silent.Kind == FreezeNode || silent.Kind == SlowLink) && slices.ContainsFunc(s.Faults, func(kill Fault) bool {
 			return kill.Kind == KillSidecar && kill.At > silent.At && kill.At < silent.At+silent.For+bringing
 		})
@@ -235,8 +235,6 @@ func (c *court) compare(o *Observation, l *lineage) {
 	frozen, ending := false, false
 	for _, a := range l.acts {
 		switch {
-		case a.deed.destroy && a.acked() && a.End < o.Start && c.owed(o):
-			return
 		case a.deed.destroy && a.acked() && a.End < o.Start:
 			c.blame(o, Undead, "it was destroyed by #%d at %v", a.N, a.End)
 			return
@@ -278,7 +276,7 @@ func (c *court) old(o, a *Observation) {
 	if !c.renewed(a) || a.End > o.Start || len(a.set) < 2 { // without a new id it found its session ended
 		return
 	}
-	if o.acked() && !o.deed.destroy && !c.owed(o) {
+	if o.acked() && !o.deed.destroy {
 		c.blame(o, OldID, "it wrote after renewal #%d", a.N)
 	}
 	if o.Start > a.End+renewGrace+time.Second { // the clocks differ
@@ -290,16 +288,6 @@ func (c *court) old(o, a *Observation) {
 func (c *court) renewed(a *Observation) bool {
 	died := slices.ContainsFunc(c.w.scenario.Faults, func(f Fault) bool { return f.Kind == KillSidecar })
 	return a.acked() || a.acted() && a.status == 200 && !died
-}
-
-// owed tells whether a node that was silent may not have the end of a session yet when o is served: in shared mode it is believed alone by a
-// sidecar that did not notice the silence. It is brought there within a second or two, which docs/failure-modes.md says. Only plots are
-// forgiven: no drawn history has shown it.
-func (c *court) owed(o *Observation) bool {
-	s := c.w.scenario
-	return s.Plot != None && !s.Sticky && slices.ContainsFunc(s.Faults, func(f Fault) bool {
-		return f.Kind == FreezeNode && o.seenAt > settle+f.At && o.seenAt < settle+f.At+f.For+bringing
-	})
 }
 
 // expect wants to see in o what a did and was acknowledged for.
