@@ -24,6 +24,7 @@ func TestMutantsAreCaught(t *testing.T) {
 		return asking(s) && slices.ContainsFunc(s.Faults, func(f sim.Fault) bool { return f.Kind == sim.Partition })
 	}
 	alone := func(s sim.Scenario) bool { return !s.Sticky && s.Promised && pauses(s) > 1 }
+	missed := func(s sim.Scenario) bool { return !s.Sticky && !s.Peers && len(s.Skew) > 1 && pauses(s) > 0 }
 	contested := func(s sim.Scenario) bool { return s.Plot == sim.Contest }
 	for _, m := range []struct {
 		rule   string
@@ -40,6 +41,7 @@ func TestMutantsAreCaught(t *testing.T) {
 		{"a stamp is greater than all that was seen", anywhere, func(r sim.Ring) sidecar.Store { return clockless{r} }, []sim.Invariant{sim.Overwritten}},
 		{"a locked commit is exact", locked, func(r sim.Ring) sidecar.Store { return careless{r} }, []sim.Invariant{sim.WrongCount}},
 		{"a renewal marks the old session", anywhere, func(r sim.Ring) sidecar.Store { return unmarked{r} }, []sim.Invariant{sim.OldID}},
+		{"an end waits until all can know of it", missed, func(r sim.Ring) sidecar.Store { return prompt{r} }, []sim.Invariant{sim.Undead, sim.OldID}},
 		{"an id names what one node alone has", alone, func(r sim.Ring) sidecar.Store { return trusting{r} }, []sim.Invariant{sim.LostUpdate}},
 		{"a commit that met another owner is handed over", contested, func(r sim.Ring) sidecar.Store { return stubborn{r} }, []sim.Invariant{sim.LostUpdate}},
 		{"a silent owner is fenced", apart, func(r sim.Ring) sidecar.Store { return unfenced{r} }, []sim.Invariant{sim.LostUpdate, sim.Undead}},
@@ -135,6 +137,16 @@ func (b blind) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved
 	join := w.Join
 	w.Join = func(*sessioncodec.Record) (*sessioncodec.Record, error) { return join(nil) }
 	return b.Store.Save(ctx, id, w)
+}
+
+// prompt is content with an end that one node has.
+type prompt struct{ sidecar.Store }
+
+func (p prompt) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
+	w.End = false
+	saved, err := p.Store.Save(ctx, id, w)
+	saved.Unnoticed = false
+	return saved, err
 }
 
 // hasty acknowledges first and writes afterwards.
