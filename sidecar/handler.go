@@ -336,7 +336,7 @@ func (v *visit) at() time.Time {
 }
 
 // LogValue is what the access log says of the session: its public name.
-func (v *visit) LogValue() slog.Value { return slog.StringValue(v.ref()) }
+func (v *visit) LogValue() slog.Value { return slog.GroupValue(slog.String("ref", v.ref())) }
 
 func (v *visit) ref() string {
 	if v.id.Random == [16]byte{} {

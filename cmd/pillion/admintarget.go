@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,8 @@ import (
 	"github.com/pillion-proxy/pillion/internal/config"
 )
 
+const notThere = "is the process running? --admin or --config names its admin address"
+
 // adminTimeout covers a ring whose nodes do not answer.
 const adminTimeout = 5 * time.Second
 
@@ -22,9 +25,9 @@ const adminTimeout = 5 * time.Second
 type adminFlags struct{ file, address, token string }
 
 func (f *adminFlags) addTo(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.file, "config", "", "the `file` of the running process")
-	cmd.Flags().StringVar(&f.address, "admin", "", "its admin `address`: a sidecar's is 127.0.0.1:9901, a front's :9902, a control plane's :9903")
-	cmd.Flags().StringVar(&f.token, "admin-token-file", "", "`file` with the token that its admin address wants from other machines")
+	cmd.Flags().StringVar(&f.file, "config", "", "settings `file` of the running process, which names its admin address")
+	cmd.Flags().StringVar(&f.address, "admin", "", "admin `address` of the running process (default 127.0.0.1:9901, a sidecar's; a front has 9902, a control plane 9903)")
+	cmd.Flags().StringVar(&f.token, "admin-token-file", "", "`file` with the token that the admin address requires from other machines")
 }
 
 func (f *adminFlags) target(environ []string) (adminTarget, error) {
@@ -65,7 +68,7 @@ func (a adminTarget) ask(ctx context.Context, method, path string, body map[stri
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)
 	if err != nil {
-		return nil, hinted{fmt.Errorf("%s: %w", what, err), "is the process running? --admin names its admin address"}
+		return nil, hinted{fmt.Errorf("%s: %w", what, err), notThere}
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
@@ -73,7 +76,22 @@ func (a adminTarget) ask(ctx context.Context, method, path string, body map[stri
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s: %s", what, answer.Status, strings.Join(strings.Fields(string(text)), " "))
+		return nil, fmt.Errorf("%s: %w", what, refusal(answer.Status, text))
 	}
 	return text, nil
+}
+
+// refusal is why an admin address did not answer 200, in its own words where they are known.
+func refusal(status string, body []byte) error {
+	var said struct {
+		Error   string
+		Blocked []string
+	}
+	switch err := json.Unmarshal(body, &said); {
+	case err == nil && said.Error != "":
+		return errors.New(said.Error)
+	case err == nil && len(said.Blocked) > 0:
+		return fmt.Errorf("not ready: %s", strings.Join(said.Blocked, "; "))
+	}
+	return fmt.Errorf("%s: %s", status, strings.Join(strings.Fields(string(body)), " "))
 }

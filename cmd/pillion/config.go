@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,8 +19,8 @@ import (
 func newConfigCommand(e env) *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:     "config",
-		Short:   "Check and explain settings, make keys",
-		Example: "  pillion config check --config /etc/pillion.yaml",
+		Short:   "Check, print and explain settings; make keys",
+		Example: "  pillion config check --config /etc/pillion/shop.yaml",
 	})
 	cmd.AddCommand(newConfigCheckCommand(e), newConfigPrintCommand(e), newConfigReferenceCommand(e), newConfigKeyCommand(e))
 	return cmd
@@ -26,40 +28,46 @@ func newConfigCommand(e env) *cobra.Command {
 
 func newConfigCheckCommand(e env) *cobra.Command {
 	return takesConfig(&cobra.Command{
-		Use:   "check [control-plane|front] [flags]",
-		Short: "Report every mistake in the settings, and start nothing",
-		Example: "  pillion config check --config /etc/pillion.yaml\n  PILLION_CONFIG=/etc/pillion.yaml pillion config check --sticky=false\n" +
+		Use:   "check [sidecar|front|control-plane] [flags]",
+		Short: "Report every mistake in the settings without starting anything",
+		Example: "  pillion config check --config /etc/pillion/shop.yaml\n  PILLION_CONFIG=/etc/pillion/shop.yaml pillion config check --sticky=false\n" +
 			"  pillion config check control-plane --config /etc/pillion/control-plane.yaml",
-		RunE: func(_ *cobra.Command, args []string) error {
-			switch of, rest := kindOf(args); of {
-			case "control-plane":
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := kindOf(args)
+			switch {
+			case err != nil:
+				return usageError{cmd, err}
+			case of == "control-plane":
 				return checkControlPlane(rest, e)
-			case "front":
+			case of == "front":
 				return checkFront(rest, e)
 			}
-			c, err := config.Load(args, e.environ)
+			c, err := config.Load(rest, e.environ)
 			if err != nil {
 				return err
 			}
-			for _, text := range c.Warnings() {
-				fmt.Fprintf(e.stderr, "warning: %s\n", text)
-			}
-			mode := "shared"
-			if c.Sticky {
-				mode = "sticky"
-			}
-			fmt.Fprintf(e.stdout, "settings are right: app %s, %s, %d nodes, hash %s\n", c.App, mode, len(c.Ring.Nodes), c.Hash())
+			e.warn(c)
+			fmt.Fprintf(e.stdout, "settings are right: app %s, %s, %d nodes, hash %s\n", c.App, mode(c), len(c.Ring.Nodes), c.Hash())
 			return nil
 		},
 	})
 }
 
-// kindOf takes the word that says whose settings are meant, "" for a sidecar's.
-func kindOf(args []string) (kind string, rest []string) {
-	if len(args) > 0 && (args[0] == "control-plane" || args[0] == "front") {
-		return args[0], args[1:]
+func (e env) warn(c *config.Config) {
+	for _, text := range c.Warnings() {
+		fmt.Fprintf(e.stderr, "warning: %s\n", text)
 	}
-	return "", args
+}
+
+// kindOf takes the word that says whose settings are meant.
+func kindOf(args []string) (kind string, rest []string, err error) {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return "sidecar", args, nil
+	}
+	if !slices.Contains([]string{"sidecar", "front", "control-plane"}, args[0]) {
+		return "", nil, fmt.Errorf("%q is none of sidecar, front, control-plane", args[0])
+	}
+	return args[0], args[1:], nil
 }
 
 // checkControlPlane checks the settings of a control plane and its services file.
@@ -68,6 +76,7 @@ func checkControlPlane(args []string, e env) error {
 	if err != nil {
 		return err
 	}
+	e.warn(c)
 	services, err := xds.LoadServices(c.Services)
 	if err != nil {
 		return err
@@ -82,6 +91,7 @@ func checkFront(args []string, e env) error {
 	if err != nil {
 		return err
 	}
+	e.warn(c)
 	fed := fmt.Sprintf("%d sidecars", len(c.Backends))
 	if n := len(c.ControlPlane); n > 0 {
 		fed = fmt.Sprintf("%d control planes", n)
@@ -92,12 +102,15 @@ func checkFront(args []string, e env) error {
 
 func newConfigPrintCommand(e env) *cobra.Command {
 	return takesConfig(&cobra.Command{
-		Use:     "print [control-plane|front] [flags]",
-		Short:   "Print the settings in force as a file, with the source of each",
-		Example: "  pillion config print --config /etc/pillion.yaml",
-		RunE: func(_ *cobra.Command, args []string) error {
+		Use:     "print [sidecar|front|control-plane] [flags]",
+		Short:   "Print the resulting settings as a file, with the source of each",
+		Example: "  pillion config print --config /etc/pillion/shop.yaml",
+		RunE: func(cmd *cobra.Command, args []string) error {
 			load := config.Load
-			of, rest := kindOf(args)
+			of, rest, err := kindOf(args)
+			if err != nil {
+				return usageError{cmd, err}
+			}
 			switch of {
 			case "control-plane":
 				load = config.LoadControlPlane
@@ -130,8 +143,8 @@ func newConfigKeyCommand(e env) *cobra.Command {
 	return &cobra.Command{
 		Use:     "key FILE",
 		Short:   "Make a file with a new random key",
-		Long:    "Make a file with a new random key for keys or app_auth.keys. Only its owner may read it; a file that exists is never overwritten.",
-		Example: "  pillion config key /etc/pillion/1.key",
+		Long:    "Makes a file with a new random key for keys or app_auth.keys. Only its owner can read it. An existing file is never overwritten.",
+		Example: "  pillion config key /etc/pillion/key-1",
 		Args:    arguments(1, 1, "one FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := writeKey(args[0]); err != nil {

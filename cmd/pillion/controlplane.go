@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
 	"github.com/pillion-proxy/pillion/internal/admin"
@@ -22,9 +21,10 @@ import (
 func newControlPlaneCommand(e env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "control-plane",
-		Short: "Run the xDS server: sidecars register with it, Envoy and other fronts are configured by it",
-		Long: "Sidecars started with --control-plane register by a stream that they hold open; fronts get listeners, routes, clusters and\n" +
-			"endpoints from who is there. Run two for availability: they share nothing, and sidecars register with both.",
+		Short: "Run the xDS server that sidecars register with and fronts follow",
+		Long: "Sidecars started with --control-plane register with it over a stream that they hold open. From who is there it makes the listeners,\n" +
+			"routes, clusters and endpoints of its fronts, Envoy or 'pillion front'. Run two for availability: they share nothing, and sidecars\n" +
+			"register with both.",
 		Example: "  pillion control-plane --listen 127.0.0.1:18000\n  pillion control-plane --config /etc/pillion/control-plane.yaml\n" +
 			"  pillion control-plane --listen :18000 --services /etc/pillion/services.yaml --tls-cert cp.pem --tls-key cp.key --tls-client-ca ca.pem",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,7 +56,7 @@ func runControlPlane(ctx context.Context, c *config.Config, args []string, e env
 		p.log.Error("the new configuration is wrong; the old one stays", "error", err)
 	})
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics.NewProcess(registry, version(), ready(p))
 	l, err := listen("listen", c.Listen)
 	if err != nil {
 		return err
@@ -85,6 +85,9 @@ func runControlPlane(ctx context.Context, c *config.Config, args []string, e env
 	failed := make(chan error, 2)
 	go func() { failed <- p.plane.Serve() }()
 	go func() { failed <- page.Serve(operators) }()
+	warn(p.log, c)
+	p.log.Info("serving", present("version", version(), "listen", l.Addr().String(), "tls", c.TLS.Cert.Path != "", "admin", operators.Addr().String(),
+		"services", c.Services, "hold_off", c.HoldOff.String(), "config_hash", c.Hash())...)
 	fmt.Fprintf(e.stdout, "listening on %s\nadmin on %s\n", l.Addr(), operators.Addr())
 	select {
 	case err := <-failed:
@@ -95,6 +98,7 @@ func runControlPlane(ctx context.Context, c *config.Config, args []string, e env
 	for deadline := time.Now().Add(planeLeaves); p.plane.Fronting() > 0 && time.Now().Before(deadline); {
 		time.Sleep(drainLook / 10)
 	}
+	p.log.Info("stopped")
 	return nil
 }
 
@@ -113,9 +117,6 @@ func (p *planeProcess) open(l net.Listener, c *config.Config, registry *promethe
 	p.plane, err = xds.New(l, xds.Options{
 		Services: c.Services, HoldOff: c.HoldOff, TLS: secure, Insecure: c.Insecure, Metrics: metrics.NewControlPlane(registry), Log: p.log,
 	})
-	if secure == nil && c.Insecure {
-		p.log.Warn("xDS is not secured: whoever reaches the port can become a backend and read the certificates' keys of listeners")
-	}
 	p.leave = &departure{apply: p.depart, waiting: p.waits}
 	return err
 }
@@ -135,7 +136,7 @@ func (p *planeProcess) reload(change config.Change) {
 		p.log.Warn("settings changed that need a restart", "keys", change.Restart)
 	}
 	p.level.Set(change.New.Log.Level)
-	p.log.Info("configuration reloaded", "keys", change.Applied)
+	p.log.Info("configuration reloaded", present("keys", change.Applied)...)
 }
 
 func (p *planeProcess) depart(leave bool) {

@@ -22,9 +22,10 @@ func newDemoCommand(e env) *cobra.Command {
 	front := "pillion"
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run a fleet on loopback: 2 nodes, 2 apps, 2 sidecars, a control plane and a front, each a process to kill",
-		Long: "The sidecars register with the control plane, and the front follows it: the parts know of each other only by that.\n" +
-			"Each part is announced by a line with its kind, name, address and pid. A part that dies comes back empty after 3 seconds.\n" +
+		Short: "Run a whole fleet on loopback, to use it and to kill its parts",
+		Long: "Two memcached nodes, two apps with their sidecars, a control plane and a front, each a process of its own. The sidecars register with\n" +
+			"the control plane and the front follows it; that is all they know of each other.\n" +
+			"A line for each part says its kind, name, address and pid. A part that dies comes back, empty, after 3 seconds.\n" +
 			"Ctrl-C ends all of them.",
 		Example: "  pillion demo\n  pillion demo --sticky=false --listen 127.0.0.1:8080\n  pillion demo --front envoy",
 		Args:    arguments(0, 0, "no words"),

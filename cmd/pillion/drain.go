@@ -24,11 +24,11 @@ func newDrainCommand(e env) *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "drain",
-		Short: "Take a running sidecar, front or control plane out of its fleet; it goes on serving",
-		Long: "Asks a running process, by its admin address, to have visitors sent elsewhere: fronts and other sidecars are told, the health path\n" +
-			"answers 503, and what memory owes the ring is written. It serves what comes until it is ended, or until 'pillion undrain'. SIGTERM does\n" +
-			"the same and then ends it.",
-		Example: "  pillion drain --wait && systemctl stop pillion\n  pillion drain --admin 127.0.0.1:9903 --wait --timeout 1m",
+		Short: "Take a running process out of its fleet; it keeps serving",
+		Long: "Asks a running sidecar, front or control plane, at its admin address, to have visitors sent elsewhere: fronts and other sidecars are\n" +
+			"told, the health path answers 503, and sessions that only memory holds are written to the ring. The process serves whatever still\n" +
+			"comes, until it is stopped or until 'pillion undrain'. SIGTERM does the same and then ends the process.",
+		Example: "  pillion drain --wait && systemctl stop pillion@shop\n  pillion drain --admin 127.0.0.1:9903 --wait --timeout 1m",
 		Args:    arguments(0, 0, "no words"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			target, err := at.target(e.environ)
@@ -42,8 +42,8 @@ func newDrainCommand(e env) *cobra.Command {
 			return target.drain(cmd.Context(), timeout, e.stdout)
 		},
 	}
-	cmd.Flags().BoolVar(&wait, "wait", false, "return when its end would cut nothing short, and say until then what it waits for")
-	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait; it is an error when it is over, and the drain goes on")
+	cmd.Flags().BoolVar(&wait, "wait", false, "return once stopping it would cut nothing short, and say until then what that waits for")
+	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait; after that it is an error, and the drain goes on")
 	at.addTo(cmd)
 	return cmd
 }
@@ -52,7 +52,7 @@ func newUndrainCommand(e env) *cobra.Command {
 	var at adminFlags
 	cmd := &cobra.Command{
 		Use:     "undrain",
-		Short:   "Take a drain back: the process rejoins its fleet",
+		Short:   "Return a drained process to its fleet",
 		Example: "  pillion undrain\n  pillion undrain --admin 127.0.0.1:9902",
 		Args:    arguments(0, 0, "no words"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -89,10 +89,10 @@ func (a adminTarget) drain(ctx context.Context, timeout time.Duration, out io.Wr
 		now, err = a.departure(ctx, "GET", "/drain")
 	}
 	if err == nil && !now.Draining {
-		err = errors.New("drain: somebody took it back")
+		err = errors.New("drain: somebody undid it")
 	}
 	if err == nil {
-		fmt.Fprintln(out, "drained: it may be ended")
+		fmt.Fprintln(out, "drained: stopping it now cuts nothing short")
 	}
 	return err
 }

@@ -75,7 +75,7 @@ func TestDrainAndUndrainSidecar(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, errs := pillion(t, "drain", "--admin", a1.admin, "--wait")
-	if code != 0 || !strings.HasSuffix(out, "drained: it may be ended\n") {
+	if code != 0 || !strings.HasSuffix(out, "drained: stopping it now cuts nothing short\n") {
 		t.Fatalf("drain: %d\n%s%s", code, out, errs)
 	}
 	if n := s.registered(t); n != 1 {

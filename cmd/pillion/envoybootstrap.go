@@ -16,7 +16,7 @@ func newEnvoyBootstrapCommand(e env) *cobra.Command {
 	mode := "delta"
 	cmd := &cobra.Command{
 		Use:   "envoy-bootstrap",
-		Short: "Print the configuration to start an Envoy with, which then follows the control plane",
+		Short: "Print the file to start an Envoy with that follows the control plane",
 		Example: "  pillion envoy-bootstrap --control-plane 127.0.0.1:18000 > envoy.json\n" +
 			"  envoy --config-path envoy.json",
 		Args: arguments(0, 0, "no words"),

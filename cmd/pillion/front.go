@@ -14,11 +14,11 @@ import (
 func newFrontCommand(e env, handler func(*sidecar.Front) head.Handler) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "front",
-		Short: "Balance visitors over sidecars: each goes back to the one that holds the session",
-		Long: "A front knows who has a session from the session's id, and asks each sidecar once a second whether it wants visitors. A request that\n" +
-			"reached nobody goes on to another sidecar; a GET, HEAD or OPTIONS also when its sidecar died with it.\n" +
-			"It follows a control plane, which tells it what it tells Envoy: listeners, certificates, hosts, apps and their sidecars. Or it has a\n" +
-			"static list of the sidecars of one app.",
+		Short: "Balance visitors over sidecars, each to the one that holds the session",
+		Long: "A front reads from the session's id which sidecar holds it, and asks each sidecar once a second whether it wants visitors. A request\n" +
+			"that reached nobody goes on to another sidecar; so does a GET, HEAD or OPTIONS whose sidecar died while it was serving it.\n" +
+			"A front follows a control plane, which tells it the same as an Envoy: listeners, certificates, hosts, apps and their sidecars. Or it\n" +
+			"is given a static list of the sidecars of one app.",
 		Example: "  pillion front --control-plane 10.100.0.20:18000 --control-plane 10.100.0.21:18000\n" +
 			"  pillion front --config /etc/pillion/front.yaml\n" +
 			"  pillion front --listen :80 --backends a1=10.100.0.20:8080 --backends a2=10.100.0.21:8080\n" +
@@ -46,6 +46,7 @@ func runFront(ctx context.Context, c *config.Config, args []string, handler func
 	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	background := p.start(work)
+	p.announce(c)
 	defer background.Wait()
 	defer stop()
 	select {
@@ -54,5 +55,6 @@ func runFront(ctx context.Context, c *config.Config, args []string, handler func
 	case <-ctx.Done():
 	}
 	p.drain(c.DrainLinger)
+	p.log.Info("stopped")
 	return nil
 }

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/pillion-proxy/pillion/internal/admin"
 	"github.com/pillion-proxy/pillion/internal/config"
@@ -63,7 +62,7 @@ func newFrontProcess(c *config.Config, args []string, handler func(*sidecar.Fron
 	p.watcher = config.NewWatcher(c, args, e.environ, p.reload, func(err error) {
 		p.log.Error("the new configuration is wrong; the old one stays", "error", err)
 	})
-	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics.NewProcess(p.registry, version(), ready(p))
 	m := metrics.NewFront(p.registry)
 	p.front = sidecar.NewFront(sidecar.FrontOptions{Probe: healthProber(p.ways.dial), IntN: rand.IntN, Metrics: m, Log: p.log})
 	p.ports = &ports{
@@ -72,7 +71,10 @@ func newFrontProcess(c *config.Config, args []string, handler func(*sidecar.Fron
 			TrustedProxies: c.TrustedProxies, Dial: p.ways.dial, OwnAnswer: func(token string) { m.OwnAnswers.WithLabelValues(token).Inc() }, Log: p.log,
 		},
 		failed: make(chan error, 2), open: map[string]*port{}, log: p.log,
-		opened: func(o *port) { fmt.Fprintf(e.stdout, "listening on %s\n", o.listener.Addr()) },
+		opened: func(o *port) {
+			p.log.Info("listening", "address", o.listener.Addr().String(), "tls", o.spec.secure)
+			fmt.Fprintf(e.stdout, "listening on %s\n", o.listener.Addr())
+		},
 	}
 	p.departure = &departure{apply: p.leave, waiting: p.waits}
 	if len(c.ControlPlane) == 0 {
@@ -163,7 +165,7 @@ func (p *frontProcess) reload(change config.Change) {
 			p.log.Error("the port is not served as it was", "error", err)
 		}
 	}
-	p.log.Info("configuration reloaded", "keys", change.Applied)
+	p.log.Info("configuration reloaded", present("keys", change.Applied)...)
 }
 
 // healthProber asks for the health path on a connection of its own each time: that it is accepted is half of the answer.

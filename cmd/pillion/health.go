@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,10 +20,10 @@ const healthTimeout = 2 * time.Second
 func newHealthCommand(e env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "health [URL]",
-		Short: "Exit with 0 when the sidecar is ready",
-		Long: "Ask a running sidecar whether it is ready, for images without a shell. Without a URL it is /ready on the admin address that\n" +
-			"the flags, PILLION_ADMIN or the file name.",
-		Example: "  pillion health\n  pillion health --config /etc/pillion.yaml\n  pillion health http://127.0.0.1:9901/health",
+		Short: "Ask a running process whether it is ready",
+		Long: "Exits with 0 if a running process is ready and with 1 if it is not or does not answer: a probe for images without a shell. Without a\n" +
+			"URL it asks /ready on the admin address that the flags, PILLION_ADMIN or the file name.",
+		Example: "  pillion health\n  pillion health --config /etc/pillion/shop.yaml\n  pillion health http://127.0.0.1:9902/ready",
 		Args:    arguments(0, 1, "at most one URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -77,12 +76,12 @@ func probe(ctx context.Context, url string) error {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("health: %w", err)
+		return hinted{fmt.Errorf("health: %w", err), notThere}
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode == http.StatusOK {
 		return nil
 	}
-	why, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
-	return fmt.Errorf("health: %s answered %s: %s", url, answer.Status, strings.Join(strings.Fields(string(why)), " "))
+	why, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
+	return fmt.Errorf("health: %s: %w", url, refusal(answer.Status, why))
 }

@@ -18,7 +18,11 @@ func (p *process) settle() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushWithin)
 	defer cancel()
 	if leave {
-		p.log.Info("draining")
+		reason := "the app does not take requests"
+		if p.departure.leaving.Load() {
+			reason = "asked to"
+		}
+		p.log.Info("draining", "reason", reason)
 		p.engine.Drain()
 		p.fleet.setDraining(true)
 		p.handler.Leave(ctx)
@@ -56,4 +60,9 @@ func (p *process) drain(linger time.Duration) {
 		p.log.Warn("requests were cut off", "error", err)
 	}
 	p.handler.Flush(ctx)
+	if n := p.handler.Owed(); n > 0 {
+		p.log.Error("stopped with writes that the ring has not taken", "writes", n)
+		return
+	}
+	p.log.Info("stopped")
 }

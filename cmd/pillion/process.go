@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/pillion-proxy/pillion/internal/admin"
 	"github.com/pillion-proxy/pillion/internal/config"
@@ -47,7 +46,7 @@ type process struct {
 
 func newProcess(c *config.Config, log *slog.Logger) (*process, error) {
 	p := &process{started: time.Now(), host: c.Host, log: log, registry: prometheus.NewRegistry()}
-	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics.NewProcess(p.registry, version(), ready(p))
 	p.metrics = metrics.New(p.registry)
 	p.app = newAppWatch(c, p.settle, log)
 	p.departure = &departure{apply: func(bool) { p.settle() }, waiting: p.waits}
@@ -118,17 +117,6 @@ func (p *process) close() {
 	}
 }
 
-// warn says at start what the operator should know.
-func (p *process) warn(c *config.Config) {
-	for _, text := range c.Warnings() {
-		p.log.Warn("configuration", "warning", text)
-	}
-	if c.Sticky && len(c.Peers) == 0 && p.fleet == nil {
-		p.log.Warn("neither peers nor control_plane is set: a session that reaches another sidecar than its home is taken over unasked, so several sidecars need a sticky front")
-	}
-	p.log.Info("serving", "app", c.App, "route", p.route, "listen", p.data.Addr().String(), "admin", p.admin.Addr().String(), "sticky", c.Sticky)
-}
-
 // reload applies the settings that can change while serving.
 func (p *process) reload(change config.Change, level *slog.LevelVar) {
 	if len(change.Restart) > 0 {
@@ -149,7 +137,7 @@ func (p *process) reload(change config.Change, level *slog.LevelVar) {
 	p.engine.SetLimits(head.Limits(c.Limits))
 	level.Set(c.Log.Level)
 	p.metrics.ConfigReloads.WithLabelValues("ok").Inc()
-	p.log.Info("configuration reloaded", "keys", change.Applied)
+	p.log.Info("configuration reloaded", present("keys", change.Applied)...)
 }
 
 func (p *process) rekey(c *config.Config) error {
@@ -191,7 +179,7 @@ func (p *process) Ready() (blocked, degraded []string) {
 func (p *process) Status() any {
 	c := p.current()
 	r := admin.Report{
-		Version: version(), App: c.App, Space: c.Space, Route: p.route, Mode: map[bool]string{true: "sticky", false: "shared"}[c.Sticky],
+		Version: version(), App: c.App, Space: c.Space, Route: p.route, Mode: mode(c),
 		Started: p.started, Uptime: time.Since(p.started).Round(time.Second).String(), Sessions: p.handler.InMemory(), ConfigHash: c.Hash(),
 	}
 	for _, n := range p.store.Nodes() {

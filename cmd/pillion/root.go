@@ -42,8 +42,8 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 func newRootCommand(e env) *cobra.Command {
 	root := group(&cobra.Command{
 		Use:           "pillion",
-		Short:         "A session sidecar: finds, keeps and protects the sessions of any HTTP app",
-		Example:       "  pillion demo\n  pillion sidecar --config /etc/pillion.yaml",
+		Short:         "Sessions for HTTP apps in any language: a sidecar beside each app, and a ring of memcached nodes",
+		Example:       "  pillion demo\n  pillion sidecar --config /etc/pillion/shop.yaml",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	})
@@ -51,10 +51,22 @@ func newRootCommand(e env) *cobra.Command {
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd, err} })
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 120"))
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newSidecarCommand(e), newFrontCommand(e, func(f *sidecar.Front) head.Handler { return f }), newControlPlaneCommand(e), newEnvoyBootstrapCommand(e))
-	root.AddCommand(newDemoCommand(e), newSessionCommand(e), newDrainCommand(e), newUndrainCommand(e), newConfigCommand(e), newHealthCommand(e), newVersionCommand(e))
+	root.SetUsageFunc(usage)
+	root.Version = versionLine()
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.Flags().Bool("version", false, "print the version") // cobra's own would take -v too
+	root.AddGroup(chapters...)
+	add := func(chapter string, all ...*cobra.Command) {
+		for _, cmd := range all {
+			cmd.GroupID = chapter
+			root.AddCommand(cmd)
+		}
+	}
+	add(toRun, newDemoCommand(e), newSidecarCommand(e), newFrontCommand(e, func(f *sidecar.Front) head.Handler { return f }), newControlPlaneCommand(e))
+	add(toOperate, newHealthCommand(e), newDrainCommand(e), newUndrainCommand(e), newSessionCommand(e))
+	add(toConfigure, newConfigCommand(e), newEnvoyBootstrapCommand(e))
+	add(toAsk, newVersionCommand(e), newCompletionCommand(e))
+	root.SetHelpCommand(newHelpCommand())
 	root.AddCommand(newDemoPartCommands(e)...)
 	return root
 }

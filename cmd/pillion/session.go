@@ -12,24 +12,24 @@ import (
 func newSessionCommand(e env) *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "session",
-		Short: "Look at one session, or end it",
-		Long: "A session is named by its ref, the public name in logs and in Pillion-Meta. An id is a secret: it is read from standard input\n" +
-			"only, so that it lands in no shell history and no process list. The commands ask a running sidecar's admin address.",
+		Short: "Show or end a session",
+		Long: "A session is named by its ref, the public name that logs and Pillion-Meta have. Its id, the value of the cookie, is a secret: it is read\n" +
+			"from standard input only, so that no shell history and no process list shows it. The commands ask a running sidecar at its admin address.",
 		Example: "  pillion session show k3Jx9wQ2mB7sYtE0aVfLzR5uHcN8oPdi\n  pillion session destroy < id",
 	})
 	cmd.AddCommand(
 		newSessionVerb(e, "show", &cobra.Command{
-			Use: "show [REF]", Short: "Show where a session's copies lie, without its values",
+			Use: "show [REF]", Short: "Show where the copies of a session are, and the size of each attribute",
 			Example: "  pillion session show REF\n  pillion session show -- -REF-THAT-BEGINS-WITH-A-DASH\n  pillion session show --admin 127.0.0.1:9901 < id",
 			Args:    arguments(0, 1, "one ref, or an id on standard input"),
 		}, sessionName),
 		newSessionVerb(e, "destroy", &cobra.Command{
-			Use: "destroy [REF]", Short: "End a session on every node, and tell its home if that is the sidecar asked",
+			Use: "destroy [REF]", Short: "End a session on every node",
 			Example: "  pillion session destroy REF\n  pillion session destroy --admin 127.0.0.1:9901 < id",
 			Args:    arguments(0, 1, "one ref, or an id on standard input"),
 		}, sessionName),
 		newSessionVerb(e, "destroy-subject", &cobra.Command{
-			Use: "destroy-subject SUBJECT", Short: "End every session of a subject: log it out everywhere",
+			Use: "destroy-subject SUBJECT", Short: "End every session of a subject, which logs it out everywhere",
 			Example: "  pillion session destroy-subject u123",
 			Args:    arguments(1, 1, "one subject"),
 		}, subjectName))

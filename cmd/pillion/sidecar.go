@@ -28,9 +28,13 @@ const flushWithin = 10 * time.Second
 func newSidecarCommand(e env) *cobra.Command {
 	return takesConfig(&cobra.Command{
 		Use:   "sidecar",
-		Short: "Run beside an app: find, hand over and keep its sessions",
+		Short: "Run beside an app and keep its sessions",
+		Long: "A sidecar takes the visitors of one app. It finds the session of each request, hands it to the app in a request header, takes the\n" +
+			"app's changes from a response header, and keeps them in a ring of memcached nodes.\n" +
+			"Settings come from flags, then PILLION_* variables, then the file. SIGHUP reads them again, SIGTERM drains and ends. It logs JSON to\n" +
+			"standard error, and prints the addresses it listens on to standard output.",
 		Example: "  pillion sidecar --app shop --upstream http://127.0.0.1:3000 --ring-nodes n1=10.100.0.20:11211 --ring-nodes n2=10.100.0.21:11211 \\\n" +
-			"      --keys id=1,file=/etc/pillion/key-1,use=seal\n  pillion sidecar --config /etc/pillion.yaml",
+			"      --keys id=1,file=/etc/pillion/key-1,use=seal\n  pillion sidecar --config /etc/pillion/shop.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := config.Load(args, e.environ)
 			if err != nil {
@@ -76,7 +80,7 @@ func runSidecar(ctx context.Context, c *config.Config, args []string, e env) err
 	defer background.Wait()
 	defer stop()
 
-	p.warn(c)
+	p.announce(c)
 	failed := p.serve()
 	fmt.Fprintf(e.stdout, "listening on %s\nadmin on %s\n", p.data.Addr(), p.admin.Addr())
 	select {

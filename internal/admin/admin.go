@@ -22,6 +22,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,9 +56,9 @@ type Sessions interface {
 // Errors of Sessions that are the caller's.
 var (
 	// ErrNoSession: every node answered and none holds the session.
-	ErrNoSession = errors.New("admin: no such session")
+	ErrNoSession = errors.New("admin: no node holds this session")
 	// ErrBadName: the text is no ref, or no id of this space.
-	ErrBadName = errors.New("admin: not a session's ref or id")
+	ErrBadName = errors.New("admin: this is no ref, which has 32 characters, and no session id")
 )
 
 // Report is the body of /status.
@@ -178,15 +179,18 @@ func body(w http.ResponseWriter, r *http.Request, into any) bool {
 func outcome(w http.ResponseWriter, result any, err error) {
 	switch {
 	case errors.Is(err, ErrNoSession):
-		fail(w, http.StatusNotFound, err.Error())
+		fail(w, http.StatusNotFound, plain(err))
 	case errors.Is(err, ErrBadName):
-		fail(w, http.StatusBadRequest, err.Error())
+		fail(w, http.StatusBadRequest, plain(err))
 	case err != nil:
 		fail(w, http.StatusServiceUnavailable, err.Error())
 	default:
 		answer(w, http.StatusOK, result)
 	}
 }
+
+// plain is an error of Sessions as an operator reads it.
+func plain(err error) string { return strings.TrimPrefix(err.Error(), "admin: ") }
 
 // fail answers with the one shape that every refusal of this listener has.
 func fail(w http.ResponseWriter, status int, text string) {

@@ -17,6 +17,14 @@ type Upstream struct {
 	Address string
 }
 
+// String is how upstream is written.
+func (u Upstream) String() string {
+	if u.Network == "unix" {
+		return "unix:" + u.Address
+	}
+	return "http://" + u.Address
+}
+
 func upstream(at func(*Config) *Upstream) binding {
 	return bind("address", one, at, single(func(text string) (Upstream, error) {
 		if file, ok := strings.CutPrefix(text, "unix:"); ok {

@@ -140,15 +140,3 @@ func (l *loader) verify(err error, keys ...string) {
 	keys[0], keys[at] = keys[at], keys[0]
 	l.rule(true, err.Error(), keys...)
 }
-
-// Warnings says what works and should not stay so.
-func (c *Config) Warnings() []string {
-	var all []string
-	if len(c.Keys) == 0 {
-		all = append(all, "keys is not set: session ids can be forged, stored sessions can be read, and sidecars cannot hand sessions to each other; 'pillion config key FILE' makes a key")
-	}
-	if len(c.Ring.Nodes) == 1 {
-		all = append(all, "ring.nodes has one node: when it stops or restarts, what it held is lost")
-	}
-	return all
-}

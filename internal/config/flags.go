@@ -14,6 +14,9 @@ const (
 	configEnv  = envPrefix + "CONFIG"
 )
 
+// Chapter is the annotation of a flag that names its chapter in the reference.
+const Chapter = "chapter"
+
 // Flags returns the flags that Load takes, for a command's help.
 func Flags() *pflag.FlagSet { return sidecarTable.flags() }
 
@@ -29,11 +32,16 @@ func (t *table) flags() *pflag.FlagSet {
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
 	fs.Var(&flagValue{unit: "file"}, configFlag, "YAML file with any of these settings")
-	for _, k := range t.keys {
-		f := fs.VarPF(&flagValue{unit: k.unit}, k.flag(), "", k.help)
-		f.DefValue = k.def
-		if k.isBool() {
-			f.NoOptDefVal = "true"
+	for _, s := range t.sections {
+		for _, k := range s.keys {
+			f := fs.VarPF(&flagValue{unit: k.unit}, k.flag(), "", k.help)
+			f.DefValue = k.def
+			if len(t.sections) > 1 {
+				f.Annotations = map[string][]string{Chapter: {s.title}}
+			}
+			if k.isBool() {
+				f.NoOptDefVal = "true"
+			}
 		}
 	}
 	return fs

@@ -50,6 +50,9 @@ func load(t *table, args, environ []string) (*Config, snapshot, error) {
 	if err := l.gather(args, environ); err != nil {
 		return nil, nil, err
 	}
+	if l.bad[configFlag] { // what the file would have said is not missing
+		return nil, l.files, &Error{l.mistakes}
+	}
 	l.parse()
 	l.readFiles()
 	l.table.check(l)

@@ -175,14 +175,37 @@ func TestRouteFor(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	if got := mustLoad(t).Warnings(); len(got) != 1 || !strings.Contains(got[0], "keys") {
-		t.Errorf("without keys: %q", got)
-	}
-	c, err := Load([]string{minimal[0], minimal[1], "--ring-nodes=n1=h:1", "--keys=id=1,use=seal,file=" + write(t, "key", canary)}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := c.Warnings(); len(got) != 1 || !strings.Contains(got[0], "ring.nodes") {
-		t.Errorf("with one node: %q", got)
+	key := "--keys=id=1,use=seal,file=" + write(t, "key", canary)
+	quiet := []string{minimal[0], minimal[1], "--ring-nodes=n1=h:1,n2=i:1", key, "--peers=a2=h:2"}
+	for _, tc := range []struct {
+		name string
+		load func(args, environ []string) (*Config, error)
+		args []string
+		want string // each begins so, in this order
+	}{
+		{"nothing", Load, quiet, ""},
+		{"minimal", Load, minimal, "keys neither"},
+		{"no peers", Load, quiet[:4], "neither"},
+		{"a control plane for peers", Load, append(quiet[:4:4], "--control-plane=h:1"), ""},
+		{"one node", Load, []string{minimal[0], minimal[1], "--ring-nodes=n1=h:1", key, "--peers=a2=h:2", "--copies=1"}, "ring.nodes"},
+		{"all that is risky", Load, append(quiet[:5:5], "--copies=1", "--commit=async", "--session-insecure-cookie", "--admin=:9901", "--trusted-proxies=::/0"),
+			"trusted_proxies admin copies commit session.insecure_cookie"},
+		{"a front", LoadFront, []string{"--backends=a1=h:1", "--trusted-proxies=10.0.0.0/8"}, ""},
+		{"a front that believes everybody", LoadFront, []string{"--backends=a1=h:1", "--trusted-proxies=0.0.0.0/0", "--admin=:0"}, "trusted_proxies admin"},
+		{"a control plane", LoadControlPlane, nil, ""},
+		{"a control plane for everybody", LoadControlPlane, []string{"--listen=:18000", "--insecure"}, "insecure"},
+	} {
+		c, err := tc.load(tc.args, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		var got []string
+		for _, text := range c.Warnings() {
+			first, _, _ := strings.Cut(text, " ")
+			got = append(got, first)
+		}
+		if strings.Join(got, " ") != tc.want {
+			t.Errorf("%s: %q, want %s", tc.name, c.Warnings(), tc.want)
+		}
 	}
 }

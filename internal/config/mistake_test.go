@@ -62,7 +62,7 @@ func TestMistakes(t *testing.T) {
 			`admin (flag --admin): ":99999" is no address to listen on: HOST:PORT or :PORT; for example 127.0.0.1:9901`,
 			`health_path (flag --health-path): "ready" is not a path that begins with /; for example /.well-known/pillion/ready`}},
 		{"loopback", "--api-listen=:9902", []string{
-			`api.listen (flag --api-listen): ":9902" is not a loopback address, and sessions are read there without a password; for example 127.0.0.1:9902`}},
+			`api.listen (flag --api-listen): ":9902" is not a loopback address, and sessions are read there without a password; for example 127.0.0.1:9905`}},
 		{"bool", "--sticky=yes", []string{`sticky (flag --sticky): "yes" is neither true nor false; for example true`}},
 		{"words", "--commit=sync --copies=3 --ring-isolated=wait --ring-unknown=500 --lock=uri --compression=gzip --session-same-site=none --log-level=trace", []string{
 			`ring.unknown (flag --ring-unknown): "500" is none of 503, anonymous; for example 503`,
@@ -180,7 +180,7 @@ func TestKeyMistakes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const example = "; for example id=1,file=/etc/pillion/1.key,use=seal"
+	const example = "; for example id=1,file=/etc/pillion/key-1,use=seal"
 	for _, tc := range []struct {
 		entries string // with file names in dir, separated by spaces
 		want    []string

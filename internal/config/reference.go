@@ -9,8 +9,8 @@ const preface = `# Configuration
 
 This file is printed by ` + "`pillion config reference`" + `; a test keeps it in step.
 
-Flags, ` + "`PILLION_*`" + ` variables and one YAML file (` + "`--config FILE`" + ` or ` + "`PILLION_CONFIG`" + `) say the same things, and the first of them that
-says something wins: ` + "`ring.nodes`" + ` is the flag ` + "`--ring-nodes`" + ` and the variable ` + "`PILLION_RING_NODES`" + `. In the file:
+Flags, ` + "`PILLION_*`" + ` variables and one YAML file (` + "`--config FILE`" + ` or ` + "`PILLION_CONFIG`" + `) set the same things, and the first of them that
+sets a value wins: ` + "`ring.nodes`" + ` is the flag ` + "`--ring-nodes`" + ` and the variable ` + "`PILLION_RING_NODES`" + `. In the file:
 
 ` + "```yaml" + `
 app: shop
@@ -20,7 +20,7 @@ ring:
     - n1=10.100.0.20:11211
     - n2=10.100.0.21:11211
 keys:
-  - {id: 1, file: /etc/pillion/1.key, use: seal}
+  - {id: 1, file: /etc/pillion/key-1, use: seal}
 ` + "```" + `
 
 - Unknown keys, flags and variables are mistakes, and so is a key given twice. All mistakes are reported at once;
@@ -28,24 +28,24 @@ keys:
 - Lists: a YAML list, a repeated flag, or one text with the values separated by newlines or commas. Regexes and ` + "`keys`" + ` entries
   contain commas, so only newlines separate those. A list replaces the list of a weaker source.
 - Durations are numbers with ` + "`ms`, `s`, `m` or `h`" + `; sizes are whole numbers of bytes, or with ` + "`KiB`, `MiB` or `GiB`" + `.
-- An empty variable counts as not set. Variables that Kubernetes makes for a service called ` + "`pillion`" + ` are passed over.
-- Relative paths start at the working directory.
+- An empty variable counts as not set. Variables that Kubernetes sets for a service called ` + "`pillion`" + ` are ignored.
+- Relative paths are relative to the working directory, not to the file.
 - A key file is 32 raw bytes, 64 hex or 44 base64 characters. ` + "`pillion config key FILE`" + ` makes one.
-- Keys marked with ⟳ are taken by a running sidecar on SIGHUP, and within 2 seconds after the file or a file it names changed. A
-  change of another key is reported as needing a restart. A file with mistakes changes nothing and is reported.
+- A running process takes new values of the keys marked ⟳, on SIGHUP and within 2 seconds of a change to the file or to a file it
+  names. A change to any other key is reported as needing a restart. A file with mistakes changes nothing and is reported.
 `
 
 const planePreface = `
 # The control plane's
 
-` + "`pillion control-plane`" + ` has these keys alone, in flags, variables and a file of its own; what is said above goes for them too.
+` + "`pillion control-plane`" + ` has only these keys, in flags, variables and a file of its own; the rules above apply to them too.
 ` + "`pillion config check control-plane`" + ` and ` + "`pillion config print control-plane`" + ` are for its file.
 `
 
 const frontPreface = `
 # A front's
 
-` + "`pillion front`" + ` has these keys alone. ` + "`pillion config check front`" + ` and ` + "`pillion config print front`" + ` are for its file.
+` + "`pillion front`" + ` has only these keys. ` + "`pillion config check front`" + ` and ` + "`pillion config print front`" + ` are for its file.
 `
 
 // Reference returns docs/configuration.md.

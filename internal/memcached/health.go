@@ -158,7 +158,7 @@ func (n *node) fall(err error, soft bool) {
 	n.down.Store(true)
 	n.now.Load().drop()
 	n.s.metrics.NodeUp.WithLabelValues(n.name).Set(0)
-	n.s.log.Warn("memcached node is down", "node", n.name, "address", n.address, "err", err)
+	n.s.log.Warn("memcached node is down", "node", n.name, "address", n.address, "error", err)
 	n.rouse()
 }
 

@@ -255,7 +255,7 @@ func (s *Store) open(n *node, key string, sealed []byte) *sessioncodec.Record {
 	r, err := s.codec.Load().Open(key, sealed)
 	if err != nil {
 		s.metrics.BlobsRejected.WithLabelValues(sessioncodec.Class(err)).Inc()
-		s.log.Error("stored session does not open; it counts as missing", "node", n.name, "ref", refOf(key), "err", err)
+		s.log.Error("stored session does not open; it counts as missing", "node", n.name, "ref", refOf(key), "error", err)
 		return nil
 	}
 	known.keep(key, blob{sealed, r})

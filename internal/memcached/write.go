@@ -36,7 +36,7 @@ type blob struct {
 func (sv *save) write(n *node, rewrite bool) bool {
 	err := sv.tryWrite(n, rewrite)
 	if err != nil {
-		sv.s.log.Debug("a copy was not written", "node", n.name, "ref", refOf(sv.key), "err", err)
+		sv.s.log.Debug("a copy was not written", "node", n.name, "ref", refOf(sv.key), "error", err)
 	}
 	sv.mu.Lock()
 	sv.settled = sv.settled || len(sv.order) == 0 || n == sv.order[0]

@@ -2,7 +2,12 @@
 // key or a session value.
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
 
 // Metrics are the instruments of one process. Packages get them through their Options.
 type Metrics struct {
@@ -66,6 +71,19 @@ func New(reg prometheus.Registerer) *Metrics {
 		Repairs:        b.counter("repairs_total", "Copies refilled because they were missing or behind."),
 		ConfigReloads:  b.vec("config_reloads_total", "Configuration reloads.", "result"),
 	}
+}
+
+// NewProcess registers what every process has: Go's and the system's view of it, its version, and whether it is ready.
+func NewProcess(reg prometheus.Registerer, version string, ready func() bool) {
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	b := builder{reg}
+	b.gaugeVec("build_info", "1, with the version as a label.", "version", "goversion").WithLabelValues(version, runtime.Version()).Set(1)
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "pillion", Name: "ready", Help: "1 while /ready answers 200."}, func() float64 {
+		if ready() {
+			return 1
+		}
+		return 0
+	}))
 }
 
 type builder struct{ reg prometheus.Registerer }

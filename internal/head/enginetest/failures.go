@@ -286,7 +286,7 @@ func testRequestAndResponseAtTheSameTime(t *testing.T, build Build) {
 // session is a Handler's state that says something to the access log.
 type session struct{}
 
-func (*session) LogValue() slog.Value { return slog.StringValue("k3Jx9w") }
+func (*session) LogValue() slog.Value { return slog.GroupValue(slog.String("ref", "k3Jx9w")) }
 
 func testAccessLog(t *testing.T, build Build) {
 	var mu sync.Mutex
@@ -299,10 +299,12 @@ func testAccessLog(t *testing.T, build Build) {
 	app := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
 	h := &handler{}
 	r := startHTTP(t, build, h, head.EngineOptions{Handler: logged{h}, AccessLog: true, Log: slog.New(slog.NewTextHandler(locked, nil))}, app)
-	r.get("/path?token=secret")
+	r.get("/path?token=secret", "Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "X-Request-Id", "r1")
 	line := func() string { mu.Lock(); defer mu.Unlock(); return log.String() }
 	eventually(t, "a line", func() bool { return line() != "" })
-	for _, want := range []string{"method=GET", "path=/path ", "status=200", "bytes=5", "remote=127.0.0.1", "session=k3Jx9w"} {
+	for _, want := range []string{"method=GET", "path=/path ", "status=200", "bytes_out=5", "duration_ms=", "client=127.0.0.1", "ref=k3Jx9w",
+		"request_id=r1", "trace_id=4bf92f3577b34da6a3ce929d0e0e4736",
+	} {
 		if !strings.Contains(line(), want) {
 			t.Errorf("%q is missing in %q", want, line())
 		}
