@@ -205,7 +205,7 @@ func (c *conn) keepFields() {
 func (c *conn) open() bool {
 	if err := c.greet(); err != nil {
 		if !errors.Is(err, net.ErrClosed) {
-			c.engine.options.Log.Debug("connection refused", "remote", c.remoteIP, "error", err)
+			c.engine.options.Log.Debug("connection refused", "client", c.remoteIP, "error", err)
 		}
 		return false
 	}
