@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type plan struct {
 	walled   bool     // sidecars run with groups of their own, and a wall can part them
 	spare    bool     // there is a memcached n3, in no ring
 	differ   bool     // a1 has the ring n1, n2 and a2 has n2, n3
+	alone    bool     // sidecars know no peers
 	fronted  bool     // visitors come through two pillion fronts, which a control plane feeds
 }
 
@@ -72,13 +74,13 @@ func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
 	for i, route := range []string{"a1", "a2"} {
 		app := at("app"+route[1:], a[2+i], programs.counter)
 		app.environ = []string{"ADDR=" + app.address}
-		peer, other := []string{"a2", "a1"}[i], a[4+1-i]
+		peer := []string{"a2", "a1"}[i] + "=" + a[4+1-i]
 		f.apps = append(f.apps, app)
 		f.sidecars = append(f.sidecars, at(route, a[4+i], programs.pillion, append([]string{
 			"sidecar", "--app=torture", "--route=" + route, "--listen=" + a[4+i], "--admin=" + a[6+i], "--upstream=http://" + app.address,
 			"--session-insecure-cookie", "--keys=id=1,use=seal,file=" + programs.key, "--ring-local-nodes=none", "--log-level=warn",
-			fmt.Sprintf("--sticky=%t", !p.shared), f.friends(peer + "=" + other),
-		}, append(p.ring(i, reached, a[1], a[9]), p.flags...)...)...))
+			fmt.Sprintf("--sticky=%t", !p.shared),
+		}, slices.Concat(f.friends(p, peer), p.ring(i, reached, a[1], a[9]), p.flags)...)...))
 		if !p.fronted {
 			f.front.add(route, a[4+i])
 		}
@@ -123,11 +125,14 @@ func (f *fleet) lead(programs *programs, at func(name, address, program string, 
 }
 
 // friends says from where a sidecar knows the other one.
-func (f *fleet) friends(peer string) string {
-	if f.plane != nil {
-		return "--control-plane=" + f.plane.address
+func (f *fleet) friends(p plan, peer string) []string {
+	switch {
+	case p.alone:
+		return nil
+	case f.plane != nil:
+		return []string{"--control-plane=" + f.plane.address}
 	}
-	return "--peers=" + peer
+	return []string{"--peers=" + peer}
 }
 
 func (f *fleet) sticky() bool { return !f.shared }

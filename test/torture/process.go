@@ -151,11 +151,14 @@ type programs struct {
 func build(dir string) (*programs, error) {
 	p := &programs{dir: dir, pillion: filepath.Join(dir, "pillion"), counter: filepath.Join(dir, "counter"), key: filepath.Join(dir, "key")}
 	const module = "github.com/pillion-proxy/pillion/"
-	for _, command := range [][]string{
+	commands := [][]string{
 		{"go", "build", "-o", p.pillion, module + "cmd/pillion"},
 		{"go", "build", "-o", p.counter, module + "examples/counter/go"},
-		{p.pillion, "config", "key", p.key},
-	} {
+	}
+	if _, err := os.Stat(p.key); err != nil { // a directory of logs may be an earlier run's
+		commands = append(commands, []string{p.pillion, "config", "key", p.key})
+	}
+	for _, command := range commands {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
 		}

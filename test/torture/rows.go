@@ -45,6 +45,8 @@ func both(sticky, shared string) []variant {
 	return []variant{{mode: "sticky", msm: sticky}, {mode: "shared", msm: shared}}
 }
 
+var lockAll = []variant{{"sticky lock all", []string{"--lock=all"}, "-"}, {"shared lock all", []string{"--lock=all"}, "-"}}
+
 const think = 50 * time.Millisecond
 
 var rows = []row{
@@ -55,6 +57,9 @@ var rows = []row{
 		{"shared lock all", []string{"--lock=all"}, "896"},
 		{"shared lock auto", []string{"--lock=auto"}, "876"},
 	}},
+	{name: "lock-holder-killed", variants: lockAll, do: lockHolderKilled},
+	{name: "lock-holder-frozen", variants: lockAll, do: lockHolderFrozen},
+	{name: "lock-node-killed", variants: lockAll, do: lockNodeKilled},
 	{name: "node-killed", variants: both("0", "112, 2 sessions"), do: nodeKilled},
 	{name: "nodes-in-turn", variants: both("0", "50 of 50 sessions"), do: nodesInTurn},
 	{name: "node-frozen", variants: both("0; slowest 1.0 s", "0; slowest 2.0 s"), do: nodeFrozen},
@@ -84,10 +89,16 @@ var rows = []row{
 	{name: "sidecars-rolled", variants: both("0, 27 failed", "0, 5 failed"), do: sidecarsRolled},
 	{name: "round-robin", plan: plan{robin: true, nginx: true}, variants: []variant{{mode: "sticky", msm: "forks"}}, do: roundRobin},
 	{name: "logouts", variants: both("-", "99 % revived"), do: logouts},
-	{name: "ids-replayed", plan: plan{flags: []string{"--session-renew-grace=" + grace.String()}}, variants: both("-", "-"), do: idsReplayed},
+	{name: "logouts-paused", variants: both("-", "-"), do: logoutsPaused},
+	{name: "logouts-paused", plan: plan{alone: true}, variants: []variant{{mode: "shared, no peers", msm: "-"}}, do: logoutsPaused},
+	{name: "renewals-paused", plan: plan{flags: renewGrace}, variants: both("-", "-"), do: renewalsPaused},
+	{name: "renewals-paused", plan: plan{flags: renewGrace, alone: true}, variants: []variant{{mode: "shared, no peers", msm: "-"}}, do: renewalsPaused},
+	{name: "ids-replayed", plan: plan{flags: renewGrace}, variants: both("-", "-"), do: idsReplayed},
 	{name: "fronts-killed", plan: plan{fronted: true}, variants: both("-", "-"), do: frontsKilled},
 	{name: "mixed", variants: both("-", "-"), do: mixed},
 }
 
 // largeSessions lets the app see sessions above 4 KiB in a header: the counter app has no loopback API here.
 var largeSessions = []string{"--session-inline-max=16KiB"}
+
+var renewGrace = []string{"--session-renew-grace=" + grace.String()}

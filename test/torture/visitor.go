@@ -198,11 +198,17 @@ func (v *visitor) expectEnded(address, ended, cookie string) {
 		v.t.problem("no answer in %v after a logout: %d %s %v", patience, a.status, a.header.Get("Proxy-Status"), err)
 		return
 	}
-	values := v.t.numbers(a.body)
-	_, old := values["count"]
-	if old || len(values) > 0 && sameSession(ended, cookie) {
+	if v.t.showsOld(a.body, sameSession(ended, cookie)) {
 		v.t.rise()
 	}
+}
+
+// showsOld tells whether an answer shows anything of a session that has ended: what every visitor begins with or, where the cookie is that
+// of the ended session itself, anything at all.
+func (t *trial) showsOld(session []byte, same bool) bool {
+	values := t.numbers(session)
+	_, old := values["count"]
+	return old || len(values) > 0 && same
 }
 
 // ref is the name under which sidecars log the visitor's session.
