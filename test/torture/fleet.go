@@ -26,6 +26,7 @@ type plan struct {
 	spare    bool     // there is a memcached n3, in no ring
 	differ   bool     // a1 has the ring n1, n2 and a2 has n2, n3
 	alone    bool     // sidecars know no peers
+	early    bool     // the clock of a2 is ahead
 	fronted  bool     // visitors come through two pillion fronts, which a control plane feeds
 }
 
@@ -83,6 +84,11 @@ func startFleet(programs *programs, dir string, p plan) (*fleet, error) {
 		}, slices.Concat(f.friends(p, peer), p.ring(i, reached, a[1], a[9]), p.flags)...)...))
 		if !p.fronted {
 			f.front.add(route, a[4+i])
+		}
+	}
+	if p.early {
+		if f.sidecars[1].program, err = programs.early(); err != nil {
+			return nil, err
 		}
 	}
 	if p.walled {

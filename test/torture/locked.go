@@ -11,10 +11,7 @@ import (
 // in the middle. What is acknowledged is counted exactly once, and nothing else is.
 func lockHeld(t *trial, harm func()) {
 	t.overlap = true
-	hold := 5 * time.Second
-	if t.short {
-		hold = 1500 * time.Millisecond
-	}
+	hold := hold(t)
 	all := t.visitors(t.count(10, 4))
 	var long sync.WaitGroup
 	for _, v := range all {
@@ -30,6 +27,14 @@ func lockHeld(t *trial, harm func()) {
 	t.audit(all)
 }
 
+// hold is how long the app takes.
+func hold(t *trial) time.Duration {
+	if t.short {
+		return 1500 * time.Millisecond
+	}
+	return 5 * time.Second
+}
+
 func lockHolderKilled(t *trial) {
 	lockHeld(t, func() {
 		t.sidecars[0].kill()
@@ -43,7 +48,7 @@ func lockHolderFrozen(t *trial) {
 	t.front.timeout = 2 * patience
 	lockHeld(t, func() {
 		t.sidecars[0].freeze()
-		t.pause(6 * time.Second)
+		t.pause(hold(t) + time.Second)
 		t.sidecars[0].thaw()
 	})
 }

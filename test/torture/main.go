@@ -17,14 +17,17 @@
 //	p50 .. slowest   milliseconds, as the visitor waits, on a machine that runs all of it at once
 //	lost with msm    what Tomcat with memcached-session-manager 2.3.2 lost in the same test, - where it was not tried
 //
-// Below the table stand figures of single rows, and problems: what should never be. The exit status is 1 when a row broke its promise.
+// Above the table stand versions, machine and seed. Below it stand figures of single rows, and problems: what should never be. The exit
+// status is 1 when a row broke its promise.
 //
 // # One row again
 //
 //	go run ./test/torture -run node-killed/shared -seed 7 -logs /tmp/torture
+//	go run ./test/torture -seed 7 -times 3            the whole table three times
 //
 // The seed gives the visitors' pace and which fault comes when; processes are not simulated, so a seed repeats the plan and not the
-// interleaving. `go test ./test/torture` runs a short form of every row.
+// interleaving. A row is a function over a trial (rows.go lists them): it starts load, does its harm to t.nodes, t.sidecars or t.fronts, and
+// audits. `go test ./test/torture` runs a short form of every row.
 package main
 
 import (
@@ -41,12 +44,13 @@ import (
 
 func main() {
 	pattern := flag.String("run", "", "only rows whose name/mode matches this `regexp`")
-	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the plan")
+	seed := flag.Uint64("seed", uint64(time.Now().Unix()), "of the plan")
+	times := flag.Int("times", 1, "make the table `n` times, with this seed and those after it")
 	short := flag.Bool("short", false, "fewer visitors, shorter faults")
 	logs := flag.String("logs", "", "keep the processes' logs in this `directory`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *pattern, *seed, *short, *logs)
+	err := run(ctx, *pattern, *seed, *times, *short, *logs)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "torture:", err)
@@ -54,7 +58,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, pattern string, seed uint64, short bool, logs string) error {
+func run(ctx context.Context, pattern string, seed uint64, times int, short bool, logs string) error {
 	wanted, err := regexp.Compile(pattern)
 	if err != nil {
 		return fmt.Errorf("-run: %w", err)
@@ -74,7 +78,18 @@ func run(ctx context.Context, pattern string, seed uint64, short bool, logs stri
 	if err != nil {
 		return err
 	}
-	fmt.Printf("seed %d\n\n", seed)
+	fmt.Println(machine())
+	var broken error
+	for ; times > 0 && ctx.Err() == nil; times-- {
+		broken = errors.Join(broken, once(ctx, programs, wanted, seed, short))
+		seed++
+	}
+	return errors.Join(broken, ctx.Err())
+}
+
+// once makes the table for one seed.
+func once(ctx context.Context, programs *programs, wanted *regexp.Regexp, seed uint64, short bool) error {
+	fmt.Printf("\nseed %d\n\n", seed)
 	var t table
 	var broken error
 	for _, r := range rows {
@@ -89,16 +104,18 @@ func run(ctx context.Context, pattern string, seed uint64, short bool, logs stri
 			fmt.Fprintf(os.Stderr, "torture: %s/%s\n", r.name, v.mode)
 			res, err := r.run(ctx, programs, v, seed, short)
 			if ctx.Err() != nil {
-				return errors.Join(ctx.Err(), t.print(os.Stdout))
+				return t.print(os.Stdout)
 			}
 			if err == nil {
 				err = r.kept(res)
 			}
 			if err != nil {
-				broken = errors.Join(broken, fmt.Errorf("%s/%s: %w", r.name, v.mode, err))
+				broken = errors.Join(broken, fmt.Errorf("seed %d, %s/%s: %w", seed, r.name, v.mode, err))
 			}
 			t.add(r, v, res)
 		}
 	}
-	return errors.Join(t.print(os.Stdout), broken)
+	err := t.print(os.Stdout)
+	fmt.Printf("\nload average at the end %s\n", load())
+	return errors.Join(err, broken)
 }

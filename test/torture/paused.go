@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// watched is how long after the end of a session somebody goes on asking for it.
-const watched = 3 * time.Second
-
 // pauses lets one node after the other stand still for 50 to 600 ms, and new visitors act once each around that. A node is back and told what it
 // missed before the next one pauses: act ends with a watch. In most rounds visitors are few, and act waits for the node before it watches: nothing
 // but the canaries is asked meanwhile, so that a sidecar may not notice that the node was silent.
@@ -51,6 +48,14 @@ func (t *trial) pauses(act func(v *visitor, back func()) (acknowledged bool)) {
 	t.say("%d were acknowledged, %d of them asked for while a node was silent", all.Load(), within.Load())
 }
 
+// watched is how long after the end of a session somebody goes on asking for it.
+func (t *trial) watched() time.Duration {
+	if t.short {
+		return time.Second
+	}
+	return 3 * time.Second
+}
+
 // logoutsPaused: visitors log out while a node pauses, and somebody shows their cookies at once to every sidecar in turn.
 func logoutsPaused(t *trial) {
 	t.pauses(func(v *visitor, back func()) bool {
@@ -59,7 +64,7 @@ func logoutsPaused(t *trial) {
 			return false
 		}
 		back()
-		for end := time.Now().Add(watched); time.Now().Before(end); t.pause(20 * time.Millisecond) {
+		for end := time.Now().Add(t.watched()); time.Now().Before(end); t.pause(20 * time.Millisecond) {
 			if !v.isEnded(last) {
 				t.rise()
 				return true
@@ -97,7 +102,7 @@ func renewalsPaused(t *trial) {
 		mu.Unlock()
 		over := time.Now().Add(grace)
 		back()
-		for asked := time.Now(); asked.Before(over.Add(watched)); asked = time.Now() {
+		for asked := time.Now(); asked.Before(over.Add(t.watched())); asked = time.Now() {
 			if asked.After(over) && !v.isEnded(old) {
 				t.rise()
 				break

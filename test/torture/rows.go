@@ -85,6 +85,17 @@ var rows = []row{
 		{"sticky commit async", []string{"--commit=async"}, "11 of 100 stale"},
 		{"shared commit async", []string{"--commit=async"}, "-"},
 	}, do: sidecarKilled},
+	{name: "home-and-node-killed", variants: []variant{
+		{"shared", nil, "-"},
+		{"sticky commit all", []string{"--commit=all"}, "-"},
+		{"shared commit all", []string{"--commit=all"}, "-"},
+	}, do: homeAndNodeKilled},
+	{name: "home-and-node-killed", physics: true, variants: []variant{
+		{"sticky", nil, "25 of 50 sessions"},
+		{"sticky commit async", []string{"--commit=async"}, "25 of 50 sessions"},
+		{"sticky copies 1", []string{"--copies=1"}, "25 of 50 sessions"},
+	}, do: homeAndNodeKilled},
+	{name: "clock-ahead", plan: plan{early: true}, variants: both("-", "-"), do: clockAhead},
 	{name: "sidecar-frozen", variants: both("-", "-"), do: sidecarFrozen},
 	{name: "sidecars-rolled", variants: both("0, 27 failed", "0, 5 failed"), do: sidecarsRolled},
 	{name: "round-robin", plan: plan{robin: true, nginx: true}, variants: []variant{{mode: "sticky", msm: "forks"}}, do: roundRobin},
@@ -101,4 +112,5 @@ var rows = []row{
 // largeSessions lets the app see sessions above 4 KiB in a header: the counter app has no loopback API here.
 var largeSessions = []string{"--session-inline-max=16KiB"}
 
+// renewGrace is short, so that a row sees its end.
 var renewGrace = []string{"--session-renew-grace=" + grace.String()}

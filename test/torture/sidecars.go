@@ -19,6 +19,22 @@ func sidecarKilled(t *trial) {
 	t.audit(all)
 }
 
+// homeAndNodeKilled: one sidecar and one node die at the same moment under load, and come back empty. What each commit policy promises differs here:
+// what only that node had, or nothing but memory, is gone.
+func homeAndNodeKilled(t *trial) {
+	all := t.visitors(50)
+	stop := t.load(all, 4*time.Millisecond, counting)
+	t.wait(2 * time.Second)
+	t.sidecars[0].kill()
+	t.nodes[1].kill()
+	t.wait(3 * time.Second)
+	t.restart(t.nodes[1])
+	t.restart(t.sidecars[0])
+	t.wait(4 * time.Second)
+	stop()
+	t.audit(all)
+}
+
 // sidecarFrozen: SIGSTOP of one sidecar under load. The front gives up after half a second and sends its visitors to the other one, which
 // must not serve what the frozen one may still change; thawed, that one must not serve what it no longer owns.
 func sidecarFrozen(t *trial) {
