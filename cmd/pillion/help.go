@@ -109,11 +109,13 @@ func newHelpCommand() *cobra.Command {
 		Use: "help [COMMAND]", Short: "Explain a command", GroupID: toAsk, Example: "  pillion help sidecar\n  pillion help config check",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			asked, rest, err := cmd.Root().Find(args)
-			if err == nil && len(rest) > 0 {
-				err = fmt.Errorf("%q is no command", strings.Join(args, " "))
-			}
-			if err != nil {
+			switch {
+			case err != nil:
 				return usageError{cmd.Root(), err}
+			case len(rest) > 0 && asked.HasSubCommands():
+				return asked.ValidateArgs(rest)
+			case len(rest) > 0:
+				return usageError{cmd.Root(), fmt.Errorf("%q is no command", strings.Join(args, " "))}
 			}
 			return asked.Help()
 		},
