@@ -52,9 +52,10 @@ func (c Cookie) take(fields *head.Fields) (found candidates) {
 	return found
 }
 
-// without takes our cookies out of one line. What stays is a part of it, or has to be put together.
-func (c Cookie) without(line string, found *candidates) (kept string) {
-	from, removed := 0, false // of what is kept in one piece
+// without takes our cookies out of one line. What stays is a part of it, or has to be put together: at once, for a line may have thousands of pairs.
+func (c Cookie) without(line string, found *candidates) string {
+	from, kept, removed := 0, "", false // of what is kept in one piece
+	var together strings.Builder
 	for start := 0; start <= len(line); {
 		end := strings.IndexByte(line[start:], ';')
 		if end < 0 {
@@ -76,11 +77,18 @@ func (c Cookie) without(line string, found *candidates) (kept string) {
 			kept, removed = strings.TrimRight(line[from:end], " \t"), false
 		case !removed:
 			kept = strings.TrimRight(line[from:end], " \t")
-		default:
-			kept += "; " + pair
-			removed = true // from here on it is in pieces
+		default: // from here on it is in pieces
+			if together.Len() == 0 {
+				together.Grow(len(line))
+				together.WriteString(kept)
+			}
+			together.WriteString("; ")
+			together.WriteString(pair)
 		}
 		start = end + 1
+	}
+	if together.Len() > 0 {
+		return together.String()
 	}
 	return kept
 }
@@ -196,8 +204,12 @@ func (c Cookie) attributes() string {
 	return s
 }
 
-// mints tells whether a Set-Cookie value of the app would overwrite our cookie; it is removed, for the id is ours to give.
+// mints tells whether a Set-Cookie value of the app would overwrite our cookie; it is removed, for the id is ours to give. A cookie without a name
+// comes back as its value alone (RFC 6265bis, section 5.8.3), which may look like ours.
 func (c Cookie) mints(value string) bool {
-	name, _, _ := strings.Cut(value, "=")
+	name, rest, _ := strings.Cut(value, "=")
+	if strings.Trim(name, " \t") == "" {
+		name, _, _ = strings.Cut(rest, "=")
+	}
 	return strings.Trim(name, " \t") == c.Name
 }
