@@ -128,6 +128,18 @@ func TestH2H3HopByHop(t *testing.T) {
 	})
 }
 
+// H3, H5: an app that names an instruction in Connection is obeyed: the sidecar is the next hop.
+func TestH3InstructionsOfOneHop(t *testing.T) {
+	bothModes(t, func(t *testing.T, _ *fleet, p *process) {
+		v := p.visitor()
+		v.get(says("Pillion-Patch", `{"a":1}`, "Connection", "Pillion-Patch"))
+		v.must(`{"a":1}`)
+		if a := v.get(says("Pillion-Op", "destroy", "Connection", "pillion-op")); v.id() != "" || a.Header["Pillion-Op"] != nil {
+			t.Errorf("the logout was lost: %v", a.Header)
+		}
+	})
+}
+
 // H5: no field of ours reaches a visitor: in final heads of every kind, 1xx, 101, announced and unannounced trailers.
 func TestH5InstructionsNeverLeave(t *testing.T) {
 	spelt := []string{"Pillion-Patch", `{"a":1}`, "pillion_op", "renew", "PILLION.SESSION", "{}", "Pillion-Unknown", "x"}

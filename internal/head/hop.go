@@ -35,7 +35,8 @@ func isAlias(name, known string) bool {
 	return looksLike(name, known) && !strings.EqualFold(name, known)
 }
 
-// EndHop removes the fields of one connection and those that Connection names.
+// EndHop removes the fields of one connection and those that Connection names. What Pillion and its app speak with is for this hop anyway: an
+// app that names it there means it, and a logout must not be lost for that. The Handler takes it out (H1, H5).
 func (f *Fields) EndHop() {
 	var named []string
 	ends := false
@@ -55,6 +56,9 @@ func (f *Fields) EndHop() {
 	f.Keep(func(name string) bool {
 		if OfOneHop(name) {
 			return false
+		}
+		if looksLike(name, "pillion-") {
+			return true
 		}
 		for _, gone := range named {
 			if strings.EqualFold(name, gone) {
