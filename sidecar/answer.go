@@ -39,22 +39,35 @@ func (h *Handler) cookieFor(v *visit, in *instructions) string {
 }
 
 // restrain settles the answer's cache directives. An answer that the app called public keeps that, and a relocation's cookie waits for the
-// next answer; the cookies of birth, renewal and destruction cannot wait, so the answer becomes private.
+// next answer; the cookies of birth, renewal and destruction cannot wait, so the answer becomes private. So does any other that a shared cache may
+// keep with the cookie in it, as one with max-age (RFC 9111, sections 3 and 7.3).
 func (h *Handler) restrain(v *visit, in *instructions, resp *head.Head, cookie string) string {
 	if !resp.Fields.Has("Cache-Control") {
 		resp.Fields.Add("Cache-Control", "private, no-cache")
-		return cookie
+	}
+	if cookie == "" {
+		return ""
 	}
 	control := strings.ToLower(strings.Join(resp.Fields.Values("Cache-Control"), ","))
 	switch {
-	case cookie == "" || !strings.Contains(control, "public") && !strings.Contains(control, "s-maxage"):
+	case !strings.Contains(control, "public") && !strings.Contains(control, "s-maxage"):
+		if !resp.Fields.HasItem("Cache-Control", "private") && !resp.Fields.HasItem("Cache-Control", "no-store") {
+			resp.Fields.Add("Cache-Control", "private")
+		}
 	case in.destroy || v.born:
 		resp.Fields.Set("Cache-Control", "private, no-store")
 		h.opts.Metrics.ContractErrors.WithLabelValues("public_with_cookie").Inc()
 	default:
 		return ""
 	}
+	resp.Fields.Keep(func(name string) bool { return !isTargeted(name) })
 	return cookie
+}
+
+// isTargeted tells whether a field tells caches of one kind what they may keep, whatever Cache-Control says (RFC 9213).
+func isTargeted(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasSuffix(name, "cdn-cache-control") || name == "surrogate-control"
 }
 
 // varyByCookie merges Cookie into Vary.

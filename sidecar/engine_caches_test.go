@@ -35,6 +35,13 @@ func TestOddCaches(t *testing.T) {
 		{"birth, public", false, []string{"Pillion-Patch", `{"a":1}`, "Cache-Control", "public"}, "private, no-store", "Cookie", true, true},
 		{"birth, s-maxage", false, []string{"Pillion-Patch", `{"a":1}`, "Cache-Control", "max-age=1, s-maxage=5"}, "private, no-store", "Cookie", true, true},
 		{"birth, in two lines", false, []string{"Pillion-Patch", `{"a":1}`, "Cache-Control", "max-age=1", "Cache-Control", "PUBLIC"}, "private, no-store", "Cookie", true, true},
+		{"birth, max-age", false, []string{"Pillion-Patch", `{"a":1}`, "Cache-Control", "max-age=60"}, "max-age=60; private", "Cookie", true, false},
+		{"birth, no-cache", false, []string{"Pillion-Patch", `{"a":1}`, "Cache-Control", "No-Cache"}, "No-Cache; private", "Cookie", true, false},
+		{"birth, private in part", false, []string{"Pillion-Patch", `{"a":1}`, "Cache-Control", `private="X-A", max-age=9`}, `private="X-A", max-age=9; private`, "Cookie", true, false},
+		{"birth, private", false, []string{"Pillion-Patch", `{"a":1}`, "Cache-Control", "max-age=60, PRIVATE"}, "max-age=60, PRIVATE", "Cookie", true, false},
+		{"birth, no-store", false, []string{"Pillion-Patch", `{"a":1}`, "Cache-Control", "no-store"}, "no-store", "Cookie", true, false},
+		{"birth, for a CDN", false, []string{"Pillion-Patch", `{"a":1}`, "CDN-Cache-Control", "max-age=9", "Surrogate-Control", "max-age=9"}, private, "Cookie", true, false},
+		{"renewal, max-age", true, []string{"Pillion-Op", "renew", "Cache-Control", "max-age=60"}, "max-age=60; private", "Cookie", true, false},
 		{"renewal, public", true, []string{"Pillion-Op", "renew", "Cache-Control", "public"}, "private, no-store", "Cookie", true, true},
 		{"logout", true, []string{"Pillion-Op", "destroy"}, private, "Cookie", true, false},
 		{"logout, public", true, []string{"Pillion-Op", "destroy", "Cache-Control", "public"}, "private, no-store", "Cookie", true, true},
@@ -50,6 +57,9 @@ func TestOddCaches(t *testing.T) {
 				control, vary := strings.Join(a.Header["Cache-Control"], "; "), strings.Join(a.Header["Vary"], ", ")
 				if control != row.control || vary != row.vary || (a.setCookie() != "") != row.cookie {
 					t.Errorf("Cache-Control %q, Vary %q, cookie %q", control, vary, a.setCookie())
+				}
+				if row.cookie && (a.Header["Cdn-Cache-Control"] != nil || a.Header["Surrogate-Control"] != nil) {
+					t.Errorf("a CDN may keep the cookie: %v", a.Header)
 				}
 				if n := p.counted("contract_errors_total", "public_with_cookie"); (n == 1) != row.counted {
 					t.Errorf("counted %v times", n)
