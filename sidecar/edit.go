@@ -84,7 +84,8 @@ func (e *edit) on(base *sessioncodec.Record) (changed bool, err error) {
 	e.steps = steps
 	mine := base.With(entries...) // which follows the idle time
 	mine.Accessed = max(mine.Accessed, e.now)
-	if e.mine = mine; weight(mine) > e.limit {
+	// One that is too large already, because parallel changes met or the limit was lowered, may still shrink.
+	if e.mine = mine; weight(mine) > max(e.limit, weight(base)) {
 		return false, errTooLarge
 	}
 	return len(entries) > 0 || e.in.touch, nil

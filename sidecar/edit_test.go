@@ -168,4 +168,12 @@ func TestEditTooLarge(t *testing.T) {
 	if _, err := e.on(base); !errors.Is(err, errTooLarge) {
 		t.Errorf("got %v", err)
 	}
+	large := base.With(sessioncodec.Entry{Name: "n", Value: []byte(`"0123456789"`), Stamp: sessioncodec.Stamp{Clock: 1, Writer: 1}})
+	for patch, want := range map[string]error{`{"n":"01234567"}`: nil, `{"n":null}`: nil, `{"m":1}`: errTooLarge} {
+		e := newEdit(t, NewClock(1, func() {}), large, patch)
+		e.limit = 10
+		if _, err := e.on(large); !errors.Is(err, want) {
+			t.Errorf("%s of one that is too large: %v, want %v", patch, err, want)
+		}
+	}
 }

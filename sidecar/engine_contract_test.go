@@ -39,6 +39,7 @@ func TestH6ContractErrors(t *testing.T) {
 		{"unknown instruction", []string{"Pillion-Patch", `{"b":2}`, "Pillion-Reply", "x"}},
 		{"an echo", []string{"Pillion-Patch", `{"b":2}`, "Pillion-Session", `{}`}},
 		{"bare subject", []string{"Pillion-Patch", `{"b":2}`, "Pillion-Subject", "ada"}},
+		{"empty subject", []string{"Pillion-Patch", `{"b":2}`, "Pillion-Subject", `""`}},
 		{"long subject", []string{"Pillion-Patch", `{"b":2}`, "Pillion-Subject", `"` + strings.Repeat("x", 257) + `"`}},
 		{"idle too long", []string{"Pillion-Patch", `{"b":2}`, "Pillion-Idle", "1801"}},
 		{"idle no number", []string{"Pillion-Patch", `{"b":2}`, "Pillion-Idle", "-1"}},

@@ -137,8 +137,8 @@ func parseSubject(value string) (*string, error) {
 		}
 		b.WriteByte(c)
 	}
-	if b.Len() > 256 {
-		return nil, errors.New("longer than 256 bytes")
+	if b.Len() == 0 || b.Len() > 256 {
+		return nil, errors.New("empty, or longer than 256 bytes: without a subject leave the field away")
 	}
 	subject := b.String()
 	return &subject, nil

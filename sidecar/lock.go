@@ -2,8 +2,10 @@ package sidecar
 
 import (
 	"context"
+	"path"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,8 +47,7 @@ func (l *locks) covers(req *head.Head) (exact, hold bool) {
 	case LockAll:
 		return true, true
 	case LockPaths:
-		path := pathOf(req.Target)
-		hold = slices.ContainsFunc(l.paths, func(re *regexp.Regexp) bool { return re.MatchString(path) })
+		hold = l.isOnPath(pathOf(req.Target))
 		return hold, hold
 	case LockAuto:
 		l.learnedMu.Lock()
@@ -55,6 +56,23 @@ func (l *locks) covers(req *head.Head) (exact, hold bool) {
 		return true, writes || !known
 	}
 	return false, false
+}
+
+// isOnPath tells whether lock_paths match a path as it came, or as the app may read it: a client must not get round the lock by another spelling.
+func (l *locks) isOnPath(asked string) bool {
+	matches := func(re *regexp.Regexp) bool { return re.MatchString(asked) }
+	if slices.ContainsFunc(l.paths, matches) {
+		return true
+	}
+	plain, ok := normalTarget(asked)
+	if !ok {
+		return true // it can be read in more than one way
+	}
+	slash := strings.HasSuffix(plain, "/")
+	if asked = path.Clean(plain); slash && asked != "/" {
+		asked += "/"
+	}
+	return slices.ContainsFunc(l.paths, matches)
 }
 
 // learn remembers what a request did: once a writer, always a writer; unseen routes count as writers.

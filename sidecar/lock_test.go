@@ -69,6 +69,10 @@ func TestLockCovers(t *testing.T) {
 	paths := newLocks(&Options{Lock: LockPaths, LockPaths: []*regexp.Regexp{regexp.MustCompile(`^/cart$`)}})
 	check(paths, get, true, true)
 	check(paths, other, false, false)
+	for _, target := range []string{"/%63art", "//cart", "/x/../cart", "/./cart?y", "/cart%00", "/%2563art"} { // as an app may read them
+		hold := target != "/%2563art"
+		check(paths, &head.Head{Method: "POST", Target: target}, hold, hold)
+	}
 
 	auto := newLocks(&Options{Lock: LockAuto})
 	check(auto, get, true, true) // unseen: a writer
