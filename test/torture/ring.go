@@ -89,7 +89,7 @@ const unknownFor = 2 * time.Second
 // expiredCookies: one node dies, and visitors come with cookies of sessions that every node has forgotten long ago. They may be told 503
 // for as long as the dead node might have known better, and no longer.
 func expiredCookies(t *trial) {
-	all := t.visitors(50)
+	all := t.visitors(t.count(1000, 50))
 	for _, s := range t.sidecars { // none of them remembers either
 		s.kill()
 		t.restart(s)
@@ -100,7 +100,7 @@ func expiredCookies(t *trial) {
 	down := time.Now()
 	t.nodes[0].kill()
 	var last time.Duration
-	stop := t.load(all, think, func(v *visitor) {
+	stop := t.load(all, 10*think, func(v *visitor) {
 		if a, _ := v.send("GET", "/get"); errorOf(a) == "ring_unknown" {
 			t.mu.Lock()
 			defer t.mu.Unlock()
