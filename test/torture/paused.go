@@ -12,7 +12,7 @@ import (
 func (t *trial) pauses(act func(v *visitor, back func()) (acknowledged bool)) {
 	var silent atomic.Bool
 	var all, within atomic.Int32
-	for round := range t.count(10, 3) {
+	for round := range t.count(10, 2) {
 		node, length := t.nodes[t.rand.IntN(len(t.nodes))], 50*time.Millisecond+time.Duration(t.rand.Int64N(int64(550*time.Millisecond)))
 		visitors, before, back := t.count(40, 15), 100*time.Millisecond, func() {}
 		thawed := make(chan struct{})
@@ -51,7 +51,7 @@ func (t *trial) pauses(act func(v *visitor, back func()) (acknowledged bool)) {
 // watched is how long after the end of a session somebody goes on asking for it.
 func (t *trial) watched() time.Duration {
 	if t.short {
-		return time.Second
+		return 300 * time.Millisecond
 	}
 	return 3 * time.Second
 }
