@@ -26,42 +26,69 @@ type fences struct {
 // incident is one silent sidecar: fenced once, waited for once, for all of its sessions.
 type incident struct{ begun, written time.Time }
 
-// fence makes sure that the silent owner with that route no longer trusts its memory (K9): it writes the route's fence key and waits until
-// the owner must have seen it. Later takeovers of the same incident do not wait again.
-func (h *Handler) fence(ctx context.Context, route string) error {
-	h.fences.mu.Lock()
-	if h.fences.since == nil {
-		h.fences.since = map[string]*incident{}
-	}
-	now := time.Now()
-	i := h.fences.since[route]
-	if i == nil || now.Sub(i.written) > fenceTTL {
-		i = &incident{begun: now}
-		h.fences.since[route] = i
-	}
-	renew := now.Sub(i.written) > fenceRenew
-	if renew {
-		i.written = now
-	}
-	begun := i.begun
-	h.fences.mu.Unlock()
+// forget makes takeovers fence and wait anew: a node that was emptied has lost the keys, and one that was away has none.
+func (f *fences) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.since)
+}
 
-	if renew {
-		if err := h.opts.Fences.Fence(ctx, route, fenceTTL); err != nil {
-			h.fences.mu.Lock()
-			delete(h.fences.since, route)
-			h.fences.mu.Unlock()
+// fence makes sure that the silent owner with that route no longer trusts its memory (K9): it writes the route's fence key and waits until
+// the owner must have seen it. Later takeovers of the same incident do not wait again. Where a node was emptied or came back meanwhile, the owner may
+// ask just that one, which lacks the key.
+func (h *Handler) fence(ctx context.Context, route string) error {
+	for {
+		i, err := h.fences.incident(ctx, h, route)
+		if err != nil {
 			return err
 		}
-		h.count("fence")
-		h.opts.Log.Warn("a sidecar neither answers nor refuses; its sessions are taken over when it can no longer trust its memory", "route", route)
+		select {
+		case <-time.After(time.Until(i.begun.Add(fenceWait))):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if h.fences.goesOn(route, i) {
+			return nil
+		}
 	}
-	select {
-	case <-time.After(time.Until(begun.Add(fenceWait))):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+}
+
+// incident is the one under way, or begins one; the key is written when it is due.
+func (f *fences) incident(ctx context.Context, h *Handler, route string) (*incident, error) {
+	f.mu.Lock()
+	if f.since == nil {
+		f.since = map[string]*incident{}
 	}
+	now := time.Now()
+	i := f.since[route]
+	if i == nil || now.Sub(i.written) > fenceTTL {
+		i = &incident{begun: now}
+		f.since[route] = i
+	}
+	due := now.Sub(i.written) > fenceRenew
+	if due {
+		i.written = now
+	}
+	f.mu.Unlock()
+	if !due {
+		return i, nil
+	}
+	if err := h.opts.Fences.Fence(ctx, route, fenceTTL); err != nil {
+		f.mu.Lock()
+		delete(f.since, route)
+		f.mu.Unlock()
+		return nil, err
+	}
+	h.count("fence")
+	h.opts.Log.Warn("a sidecar neither answers nor refuses; its sessions are taken over when it can no longer trust its memory", "route", route)
+	return i, nil
+}
+
+// goesOn tells whether that is still the incident of the route.
+func (f *fences) goesOn(route string, i *incident) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.since[route] == i
 }
 
 // fencing tells whether the fence of a route is in force.

@@ -42,6 +42,7 @@ func (h *Handler) Run(ctx context.Context) {
 // NewLife is told that a node lost its memory, came back, or left the ring: it is brought what it is owed, and the sessions of this memory are
 // offered to the nodes again.
 func (h *Handler) NewLife(string) {
+	h.fences.forget()
 	select {
 	case h.renewed <- struct{}{}:
 	default:

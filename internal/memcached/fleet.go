@@ -34,11 +34,11 @@ func (f *fleet) holders(key, first string, copies int) []*node {
 	return nodes[:min(copies, len(nodes))]
 }
 
-// silent are those of the first nodes of the order that silence took down: they may be back, and nobody here has heard of it.
-func (f *fleet) silent(key, first string, copies int) (nodes []*node) {
+// away are those of the first nodes of the order that are down: they may be back, and nobody here has heard of it.
+func (f *fleet) away(key, first string, copies int) (nodes []*node) {
 	order := ring.WriteOrder(f.nodes, key, first)
 	for _, configured := range order[:min(copies, len(order))] {
-		if n := f.byName[configured.Name]; n.down.Load() && n.soft.Load() {
+		if n := f.byName[configured.Name]; n.down.Load() {
 			nodes = append(nodes, n)
 		}
 	}

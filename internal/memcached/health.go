@@ -17,6 +17,7 @@ const (
 	pollEvery    = store.Noticed / 2      // reading of canary and notes while up: how late a flush_all is noticed; and an answer is waited for
 	failuresDown = 3                      // timeouts or broken connections, one after the other, that take a node down; a refusal does at once
 	probeEvery   = 500 * time.Millisecond // while down: until a node that came back is used again, sessions have a copy less
+	knockEvery   = 20 * time.Millisecond  // while a node refuses: it may be back for another sidecar, which so has written there
 	probeAgain   = 250 * time.Millisecond // between the two good probes that bring a node back
 	suspectFor   = 30 * time.Second       // after a return its copies may be behind: loads ask the others too
 )
@@ -46,6 +47,7 @@ type health struct {
 	soft     atomic.Bool   // down by failures in a row, not by a refusal
 	wary     atomic.Int64  // until when it is suspect, Unix nanoseconds
 	doubted  atomic.Int64  // until when it is doubted, Unix nanoseconds
+	knocked  atomic.Int64  // when it was probed for somebody, after a refusal, Unix nanoseconds
 	fell     atomic.Uint64 // the generation of the life in which it last went down
 	tide     atomic.Uint64 // what it numbered its items up to when it came back; 0 is unknown
 	news     atomic.Bool   // it has a new life or came back, and NewLife has not been told
@@ -240,11 +242,14 @@ func (n *node) recover(ctx context.Context) {
 	}
 }
 
-// revive probes a node that silence took down for somebody who cannot wait for the watcher, and tells whether it is up: one good probe brings
-// it back.
+// revive probes a node that is down for somebody who cannot wait for the watcher, and tells whether it is up: one good probe brings it back. One
+// that refused is not asked by each request.
 func (n *node) revive() bool {
 	if !n.down.Load() {
 		return true
+	}
+	if last, now := n.knocked.Load(), time.Now().UnixNano(); !n.soft.Load() && (now-last < int64(knockEvery) || !n.knocked.CompareAndSwap(last, now)) {
+		return false
 	}
 	if n.look(opTouch, touchMark) != nil {
 		return false

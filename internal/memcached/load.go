@@ -41,6 +41,9 @@ func (s *Store) load(ctx context.Context, l load, reach store.Reach) (store.Foun
 		// It lacks the session, or holds it since before a node lost its memory: then a refill may have brought an older copy there.
 		l.answers = append(l.answers, first)
 	}
+	if own := l.fleet.byName[l.first]; own != nil && own.down.Load() && !own.soft.Load() {
+		own.revive() // another sidecar may have found it back, and have made the id after it
+	}
 	asked := s.readAll(ctx, l.fleet, l.key, l.answers)
 	if err := ctx.Err(); err != nil {
 		return store.Found{}, err

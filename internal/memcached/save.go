@@ -33,9 +33,9 @@ func (s *Store) SaveKey(ctx context.Context, key, first string, w store.Write) (
 	}
 	switch {
 	case w.End:
-		sv.silent = f.fallen()
+		sv.away = f.fallen()
 	case w.Insist:
-		sv.silent = f.silent(key, first, w.Copies)
+		sv.away = f.away(key, first, w.Copies)
 	}
 	sv.until, _ = ctx.Deadline()
 	for _, n := range sv.order {
@@ -52,7 +52,7 @@ type save struct {
 	fleet   *fleet
 	key     string
 	order   []*node // those that were up at the begin, in writing order
-	silent  []*node // those that are down, and are asked once more
+	away    []*node // those that are down, and are asked once more
 	lives   []*life // theirs at the begin: a birth is a miss in these, and in no later one
 	changed chan struct{}
 	begun   time.Time
@@ -121,7 +121,7 @@ func (sv *save) meet() {
 // writeAll writes every node, one after the other in the order of names: the same for every writer, so that two takers of one
 // session meet at the first node and not crosswise.
 func (sv *save) writeAll() {
-	byName := slices.SortedFunc(slices.Values(slices.Concat(sv.order, sv.silent)), func(a, b *node) int { return strings.Compare(a.name, b.name) })
+	byName := slices.SortedFunc(slices.Values(slices.Concat(sv.order, sv.away)), func(a, b *node) int { return strings.Compare(a.name, b.name) })
 	if sv.Anchor != "" {
 		anchor := sv.fleet.byName[sv.Anchor]
 		if !slices.Contains(sv.order, anchor) || !sv.write(anchor, false) {
@@ -133,7 +133,7 @@ func (sv *save) writeAll() {
 		if sv.stopped() != nil {
 			return
 		}
-		if !slices.Contains(sv.silent, n) || n.revive() {
+		if !slices.Contains(sv.away, n) || n.revive() {
 			sv.write(n, false)
 		}
 	}
@@ -145,8 +145,8 @@ func (sv *save) writeCopies() {
 	var next atomic.Int32
 	lanes := min(sv.Copies, len(sv.order))
 	next.Store(int32(lanes))
-	sv.each(slices.Concat(sv.order[:lanes], sv.silent), func(n *node) {
-		if slices.Contains(sv.silent, n) {
+	sv.each(slices.Concat(sv.order[:lanes], sv.away), func(n *node) {
+		if slices.Contains(sv.away, n) {
 			if n.revive() {
 				sv.write(n, false)
 			}

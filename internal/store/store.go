@@ -116,8 +116,8 @@ type Write struct {
 	// Refill: the caller's memory is the truth, so a session that is missed everywhere is added again. Without it, and without
 	// Birth, that is ErrGone.
 	Refill bool
-	// Insist: a node that shall hold a copy, and that silence took down, is asked once more. It may be back by now, with what a writer that sees it
-	// up has given it.
+	// Insist: a node that shall hold a copy, and that is down, is asked once more. It may be back by now, with what a writer that sees it up has
+	// given it.
 	Insist bool
 	// End: what is written ends the session for those who have its id. A node that does not take it may be asked alone, for that session, by a sidecar
 	// that does not know: so it is asked even if it fell just now, and a note on the other nodes tells of it. Save returns after that. With Copies 0.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pillion-proxy/pillion/sidecar"
 )
 
 // Invariant names what must hold.
@@ -107,7 +109,7 @@ func (s *Scenario) promises(i Invariant) bool {
 	}
 	// A home that is killed before it has brought an end to a node that was silent leaves no note.
 	return !s.Sticky || !slices.ContainsFunc(s.Faults, func(silent Fault) bool {
-		return (silent.Kind == FreezeNode || silent.Kind == SlowLink) && slices.ContainsFunc(s.Faults, func(kill Fault) bool {
+		return silent.silences() && slices.ContainsFunc(s.Faults, func(kill Fault) bool {
 			return kill.Kind == KillSidecar && kill.At > silent.At && kill.At < silent.At+silent.For+bringing
 		})
 	})
@@ -259,21 +261,29 @@ func (c *court) compare(o *Observation, l *lineage) {
 }
 
 // fresh tells whether a read must show what was acknowledged before. In shared mode not where requests of one visitor overlap, for an answer
-// with an older cookie may have come last; and not before it is noticed that a node has lost its memory: a refill that was under way may have
-// met the write.
+// with an older cookie may have come last; not before it is noticed that a node has lost its memory: a refill that was under way may have met
+// the write; and with an asynchronous commit not while two nodes pause in turn: it is not known then whether the second one has a change.
 func (c *court) fresh(o *Observation) bool {
 	s := c.w.scenario
-	if s.Sticky {
+	switch {
+	case s.Sticky:
 		return true
+	case s.Parallel[o.Visitor], s.Commit == sidecar.Async && len(around(s.Faults, o, Fault.silences)) > 1:
+		return false
 	}
-	return !s.Parallel[o.Visitor] && !slices.ContainsFunc(s.Faults, func(f Fault) bool {
-		return f.forgets() && o.seenAt > settle+f.At && o.seenAt < settle+f.At+f.For+time.Second
+	return len(around(s.Faults, o, Fault.forgets)) == 0
+}
+
+// around are the faults of a kind that an observation falls into, or that ended a second before it.
+func around(faults []Fault, o *Observation, kind func(Fault) bool) []Fault {
+	return slices.DeleteFunc(slices.Clone(faults), func(f Fault) bool {
+		return !kind(f) || o.seenAt <= settle+f.At || o.seenAt >= settle+f.At+f.For+time.Second
 	})
 }
 
 // old judges the use of an id from before renewal a.
 func (c *court) old(o, a *Observation) {
-	if !c.renewed(a) || a.End > o.Start || len(a.set) < 2 { // without a new id it found its session ended
+	if !c.renewed(a) || a.End > o.Start || len(a.set) < 2 || session(a.set) == session(a.Shown) { // without a new id it found its session ended
 		return
 	}
 	if o.acked() && !o.deed.destroy {

@@ -30,9 +30,6 @@ func (s *Scenario) plot(r *rand.Rand) {
 	if s.Sticky && !s.Peers {
 		s.Front = Pinned // sidecars that do not ask each other need it
 	}
-	if s.Copies == 1 {
-		s.Memory = 64 << 20 // what memory has no room for is on one node alone, and goes with that
-	}
 	switch s.Plot {
 	case Emptied:
 		s.emptied(r)

@@ -121,6 +121,9 @@ func (f Fault) forgets() bool {
 	return f.Kind == KillNode || f.Kind == FlushNode || f.Kind == EvictKey || f.Kind == ChangeRing
 }
 
+// silences tells whether a node does not answer somebody.
+func (f Fault) silences() bool { return f.Kind == FreezeNode || f.Kind == SlowLink }
+
 func (f Fault) String() string {
 	switch f.Kind {
 	case KillSidecar, DrainSidecar, Partition:
@@ -177,6 +180,9 @@ func Draw(seed uint64) Scenario {
 	}
 	if r.IntN(4) == 0 {
 		s.Far = r.IntN(len(s.Skew))
+	}
+	if s.Copies == 1 && (s.Promised || seed > Plots) {
+		s.Memory = 64 << 20 // what memory has no room for is on one node alone, and goes with that
 	}
 	if seed > Plots {
 		s.plot(r)
