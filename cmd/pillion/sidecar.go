@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -133,9 +134,32 @@ func (p *process) serve() <-chan error {
 
 // listen takes the address that a setting names.
 func listen(key, address string) (net.Listener, error) {
+	if file, ok := strings.CutPrefix(address, "unix:"); ok {
+		return listenUnix(key, file)
+	}
 	l, err := acceptqueue.Listen(address)
 	if err != nil {
 		return nil, hinted{fmt.Errorf("%s: %w", key, err), "another process may have the port; port 0 takes a free one"}
+	}
+	return l, nil
+}
+
+// listenUnix takes a socket's path, also where an earlier process left one that nobody listens on. Who may enter its folder may connect, as with
+// a port: what is read there needs the handle of a request.
+func listenUnix(key, file string) (net.Listener, error) {
+	if info, err := os.Lstat(file); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if c, err := net.DialTimeout("unix", file, time.Second); err == nil {
+			_ = c.Close()
+		} else if errors.Is(err, syscall.ECONNREFUSED) {
+			_ = os.Remove(file)
+		}
+	}
+	l, err := net.Listen("unix", file)
+	if err == nil {
+		err = os.Chmod(file, 0o666)
+	}
+	if err != nil {
+		return nil, hinted{fmt.Errorf("%s: %w", key, err), "another process may have the socket, or its folder may be missing"}
 	}
 	return l, nil
 }

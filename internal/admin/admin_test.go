@@ -132,6 +132,8 @@ func TestSession(t *testing.T) {
 		{"/session/show", `{"id":` + canary + `}`, nil, 400, "", "", ""},
 		{"/session/show", `"` + canary + `"`, nil, 400, "", "", ""},
 		{"/session/show", `{"id":"` + strings.Repeat("a", 5000) + `"}`, nil, 400, "", "", ""},
+		{"/session/destroy", `{"ref":"k3Jx9w"}{"ref":"other"}`, nil, 400, "", "", ""},
+		{"/session/destroy", `{"ref":"k3Jx9w"} }`, nil, 400, "", "", ""},
 		{"/session/show", `{}`, nil, 400, "", "", ""},
 		{"/session/show", ``, nil, 400, "", "", ""},
 	}

@@ -41,6 +41,17 @@ func upstream(at func(*Config) *Upstream) binding {
 	}))
 }
 
+// leadsTo tells whether the app's address is one where a listener at that address answers.
+func (u Upstream) leadsTo(listen string) bool {
+	host, port, _ := net.SplitHostPort(u.Address)
+	at, listens, err := net.SplitHostPort(listen)
+	if u.Network != "tcp" || err != nil || port != listens {
+		return false
+	}
+	own, bad := netip.ParseAddr(at)
+	return host == at || onLoopback(u.Address) && (at == "" || bad == nil && own.IsUnspecified())
+}
+
 // AppCheck is how the app is asked whether it takes requests.
 type AppCheck struct {
 	Off  bool   // it is not asked
@@ -167,7 +178,7 @@ func nodes(at func(*Config) *[]Node) binding {
 			if names[n.Name] {
 				err = errors.Join(err, fmt.Errorf("the name %s is given twice", n.Name))
 			}
-			endpoint := strings.TrimPrefix(n.Address, "tls:")
+			endpoint := oneSpelling(strings.TrimPrefix(n.Address, "tls:"))
 			if other := addresses[endpoint]; other != "" {
 				err = errors.Join(err, fmt.Errorf("%s and %s are the same node %s", other, n.Name, endpoint))
 			}
@@ -175,6 +186,18 @@ func nodes(at func(*Config) *[]Node) binding {
 		}
 		return all, err
 	})
+}
+
+// oneSpelling is the same for two addresses that differ in how they are written.
+func oneSpelling(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address // a socket's path
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		host = addr.Unmap().String()
+	}
+	return net.JoinHostPort(strings.TrimSuffix(strings.ToLower(host), "."), strings.TrimLeft(port, "0"))
 }
 
 func parseNode(text string) (Node, error) {
@@ -238,7 +261,7 @@ func dialable(text, address string) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("%q needs a host and a port, an IPv6 host in brackets", text)
-	case host == "" || strings.ContainsAny(host, " \t@/"):
+	case host == "" || strings.ContainsAny(host, "@/") || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r == 0x7f }):
 		return fmt.Errorf("%q names no host", text)
 	case !isPort(port, 1):
 		return fmt.Errorf("%q: the port is not a number from 1 to 65535", text)
@@ -247,8 +270,8 @@ func dialable(text, address string) error {
 }
 
 func isPort(text string, low int) bool {
-	n, err := strconv.Atoi(text)
-	return err == nil && n >= low && n <= 65535
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && int(n) >= low
 }
 
 // socketPath wants an absolute path: the app and the sidecar rarely start in the same directory.

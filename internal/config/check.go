@@ -19,6 +19,7 @@ func (l *loader) checkSidecar() {
 		}
 	}
 	l.fillIn()
+	l.rule(l.config.Upstream.leadsTo(l.config.Listen), "is where this sidecar itself listens, so that each request would go round in circles: give the app another port", "upstream", "listen")
 	l.checkCookie()
 	l.checkSession()
 	l.checkRing()
@@ -27,6 +28,9 @@ func (l *loader) checkSidecar() {
 }
 
 func (l *loader) missing(name string) {
+	if l.bad[configFlag] {
+		return // it may be in the file, which could not be read
+	}
 	k := l.table.named(name)
 	l.add(Mistake{Key: name, Text: fmt.Sprintf("is missing: write --%s, %s, or %s in the file; for example %s", k.flag(), k.variable(), name, k.sample())})
 }

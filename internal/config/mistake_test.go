@@ -47,6 +47,18 @@ func TestMistakes(t *testing.T) {
 			`session.idle (flag --session-idle): "30" is no duration: a number with ms, s, m or h; for example 30m`,
 			`commit_timeout (flag --commit-timeout): must be more than 0; for example 250ms`,
 			`lock_wait (flag --lock-wait): "-1s" is less than 0; for example 1s`}},
+		{"one node, two spellings", "--ring-nodes=c1=Cache:11211 --ring-nodes=c2=cache.:011211 --ring-nodes=c3=[::1]:1 --ring-nodes=c4=[0:0::1]:1", []string{
+			`ring.nodes (flag --ring-nodes): c1 and c2 are the same node cache:11211; for example n1=10.100.0.20:11211`,
+			`ring.nodes (flag --ring-nodes): c3 and c4 are the same node [::1]:1; for example n1=10.100.0.20:11211`}},
+		{"a circle", "--listen=:3000", []string{
+			`upstream (flag --upstream): is where this sidecar itself listens, so that each request would go round in circles: give the app another port`}},
+		{"odd addresses", "--ring-nodes=c1=a\x01b:1 --ring-nodes=c2=a:+1", []string{
+			`ring.nodes (flag --ring-nodes): "c1=a\x01b:1" names no host; for example n1=10.100.0.20:11211`,
+			`ring.nodes (flag --ring-nodes): "c2=a:+1": the port is not a number from 1 to 65535; for example n1=10.100.0.20:11211`}},
+		{"whole seconds", "--session-idle=500ms --session-lifetime=2000000h --session-max-age=1500ms", []string{
+			`session.max_age (flag --session-max-age): "1500ms" is not 0s to 87600h0m0s in whole seconds; for example 0s`,
+			`session.idle (flag --session-idle): "500ms" is not 1s to 87600h0m0s in whole seconds; for example 30m`,
+			`session.lifetime (flag --session-lifetime): "2000000h" is not 1s to 87600h0m0s in whole seconds; for example 24h`}},
 		{"sizes", "--session-max-size=64KB --session-inline-max=0 --memory-limit=120%", []string{
 			`session.max_size (flag --session-max-size): "64KB" is no size: a whole number with KiB, MiB or GiB; for example 64KiB`,
 			`session.inline_max (flag --session-inline-max): "0" is no size: a whole number with KiB, MiB or GiB; for example 4KiB`,
@@ -154,6 +166,26 @@ func TestMistakesOfAllSources(t *testing.T) {
 	})
 }
 
+// The app must not be the sidecar itself: one request would take every connection there is.
+func TestUpstreamLeadsBack(t *testing.T) {
+	for listen, upstreams := range map[string]map[string]bool{
+		":3000":          {"127.0.0.1:3000": true, "localhost:3000": true, "[::1]:3000": true, "127.0.0.1:3001": false, "10.0.0.1:3000": false},
+		"0.0.0.0:3000":   {"127.0.0.1:3000": true},
+		"10.0.0.1:3000":  {"127.0.0.1:3000": false, "10.0.0.1:3000": true},
+		"127.0.0.1:3000": {"127.0.0.1:3000": true},
+		":0":             {"127.0.0.1:3000": false},
+	} {
+		for address, want := range upstreams {
+			if got := (Upstream{"tcp", address}).leadsTo(listen); got != want {
+				t.Errorf("%s leads to %s: %v", address, listen, got)
+			}
+		}
+	}
+	if (Upstream{"unix", "/run/app.sock"}).leadsTo(":3000") {
+		t.Error("a socket leads to a port")
+	}
+}
+
 func TestBadFiles(t *testing.T) {
 	for content, want := range map[string]string{
 		"a: [":                                 "did not find expected node content",
@@ -166,6 +198,9 @@ func TestBadFiles(t *testing.T) {
 		got := mistakes(t, append(minimal[:3:3], "--config", path), nil)
 		if len(got) != 1 || !strings.Contains(got[0], want) || !strings.Contains(got[0], path) {
 			t.Errorf("%q: %q, want %q", content, got, want)
+		}
+		if got := mistakes(t, []string{"--config", path}, nil); len(got) != 1 {
+			t.Errorf("%q: %q, of which all but one may be in the file", content, got)
 		}
 	}
 	compare(t, mistakes(t, minimal, []string{"PILLION_CONFIG=/does/not/exist"}), []string{"config: open /does/not/exist: no such file or directory"})

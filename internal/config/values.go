@@ -127,6 +127,20 @@ func positive(at func(*Config) *time.Duration) binding {
 	}))
 }
 
+// seconds reads a time that is kept in whole seconds, in records or cookies.
+func seconds(at func(*Config) *time.Duration, least time.Duration) binding {
+	return bind("duration", one, at, single(func(text string) (time.Duration, error) {
+		d, err := parseDuration(text)
+		if err == nil && (d < least || d > longest || d%time.Second != 0) {
+			return 0, fmt.Errorf("%q is not %v to %v in whole seconds", text, least, longest)
+		}
+		return d, err
+	}))
+}
+
+// longest is ten years.
+const longest = 87600 * time.Hour
+
 func parseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	switch {
