@@ -45,8 +45,9 @@ type Violation struct {
 func (v Violation) String() string { return fmt.Sprintf("%s: %s\n\tby %s", v.Invariant, v.Why, v.At) }
 
 // slowest is how long a request may take beside the app's own time: the wait for the lock, a look-up with a takeover that meets frozen
-// nodes, the commit, and the way there and back. One that was forwarded into a partition waits for its end, too.
-const slowest = 4 * time.Second
+// nodes and may have to fence twice, the commit, which may too, and the way there and back. One that was forwarded into a partition waits
+// for its end as well.
+const slowest = 6 * time.Second
 
 // lineage is one session through its renewals, as its visitor knows it.
 type lineage struct {
