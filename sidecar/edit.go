@@ -24,8 +24,8 @@ const (
 
 // edit is the intent of one answer on its way into the ring. It is applied to the newest record known (on) and then joined with
 // what each node holds (join). Where a node knows a newer value of an attribute that is merged into, the merge is done again on
-// that value, so that parallel requests lose nothing; a put or a delete just joins. Once the commit has ended nothing is merged again:
-// a value that a late copy meets may be the same visitor's next change, and would be undone.
+// that value, so that parallel requests lose nothing; a put or a delete just joins. Once the commit has ended it is asked no more: a value that
+// a late copy meets may be the same visitor's next change, and would be undone.
 type edit struct {
 	in     *instructions
 	loaded *sessioncodec.Record // what the app was given
@@ -39,7 +39,6 @@ type edit struct {
 	later []*edit // of the same group, made on top of this one
 
 	mu    sync.Mutex
-	ended bool // the commit has ended; what still comes only joins
 	steps []step
 	mine  *sessioncodec.Record
 	other *sessioncodec.Record // the record that a lost lock met
@@ -170,7 +169,7 @@ func (e *edit) join(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
 		return e.mine, nil
 	}
 	e.clock.See(stored)
-	if stored.State != sessioncodec.Destroyed && !e.ended {
+	if stored.State != sessioncodec.Destroyed {
 		if e.exact && e.conflict(stored) {
 			e.other = stored
 			return nil, errLockLost
@@ -197,13 +196,6 @@ func (e *edit) written() *sessioncodec.Record {
 		})
 	})
 	return &r
-}
-
-// end tells that the commit has ended.
-func (e *edit) end() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.ended = true
 }
 
 // record is the edited record as far as the nodes let it be known.
@@ -239,33 +231,6 @@ func (e *edit) redo(s *step, stored *sessioncodec.Record) error {
 	}
 	e.mine = e.mine.With(entry)
 	return nil
-}
-
-// again merges once more into r what a newer value of an attribute there lacks, because its writer had not seen this edit's: nil when r lacks
-// nothing. It is for a commit that ended and is not acknowledged yet.
-func (e *edit) again(r *sessioncodec.Record) (*sessioncodec.Record, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.clock.See(r)
-	var lacking []sessioncodec.Entry
-	for i := range e.steps {
-		s := &e.steps[i]
-		held, ok := find(r, s.change.Name, s.reserved)
-		if s.change.Op != sessioncodec.Merge || !ok || s.knows(held.Stamp) {
-			continue
-		}
-		entry, err := e.stamp(s, r)
-		if err != nil {
-			return nil, err
-		}
-		if !same(held, true, entry) {
-			lacking = append(lacking, entry)
-		}
-	}
-	if len(lacking) == 0 {
-		return nil, nil
-	}
-	return r.With(lacking...), nil
 }
 
 // knows tells whether a stored value is no news: older than what the step was computed on, or the step's own.

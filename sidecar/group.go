@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -135,10 +136,13 @@ type group struct {
 	before  *sessioncodec.Record // the outcome of the group before this one, if that was just now
 	after   *sessioncodec.Record // of this one
 	forget  func(*sessioncodec.Record) *sessioncodec.Record
+	epoch   uint32    // in sticky mode of the session's owner, this process
+	outrun  bool      // it met a later one, and may be on some node
 	changes []*change // those that did not fail by themselves
 	only    [1]*change
 
-	joining sync.Mutex
+	joining sync.Mutex           // guards what follows
+	rival   *sessioncodec.Record // what a node had with the later owner
 }
 
 // groupOf is a group of one, as most are.
@@ -179,10 +183,15 @@ func (g *group) on(base *sessioncodec.Record) (changed bool) {
 	return changed
 }
 
-// join is the store's view of the group: what a node shall hold that holds stored now.
+// join is the store's view of the group: what a node shall hold that holds stored now. A node that knows a later owner is not written: of what is
+// merged there that one would not hear, and go on with the value in its memory. One of the two would be lost.
 func (g *group) join(stored *sessioncodec.Record) (next *sessioncodec.Record, err error) {
 	g.joining.Lock()
 	defer g.joining.Unlock()
+	if stored != nil && stored.State == sessioncodec.Live && stored.Owner.Epoch > g.epoch {
+		g.rival = sessioncodec.Join(g.rival, stored)
+		return nil, errOutrun
+	}
 	for _, c := range g.changes {
 		if next, err = c.e.join(stored); err != nil {
 			return nil, err
@@ -192,15 +201,14 @@ func (g *group) join(stored *sessioncodec.Record) (next *sessioncodec.Record, er
 	return next, nil
 }
 
+func (g *group) met() *sessioncodec.Record {
+	g.joining.Lock()
+	defer g.joining.Unlock()
+	return g.rival
+}
+
 // record is the outcome as far as the nodes let it be known.
 func (g *group) record() *sessioncodec.Record { return g.changes[len(g.changes)-1].e.record() }
-
-// end tells that the commit has ended.
-func (g *group) end() {
-	for _, c := range g.changes {
-		c.e.end()
-	}
-}
 
 // mark names the youngest of the values that r, the outcome, has for what the group wrote. It is 0 when that wrote nothing.
 func (g *group) mark(r *sessioncodec.Record) uint16 {
@@ -222,10 +230,33 @@ func (g *group) relabel(id ring.ID) {
 	}
 }
 
+// onto makes the changes on what memory has; once more, where another owner was met: what a node may have taken keeps its stamp, and is merged again
+// where somebody else has changed the attribute meanwhile.
+func (g *group) onto(st *state) (before *sessioncodec.Record, changed bool, err error) {
+	before = g.changes[0].v.recordOf(st)
+	g.epoch = before.Owner.Epoch
+	if !g.outrun {
+		return before, g.on(before), nil
+	}
+	_, err = g.join(before)
+	return before, true, err
+}
+
 // settle is the outcome of all.
 func (g *group) settle(err error) {
 	for _, c := range g.changes {
 		c.err = err
+	}
+}
+
+// fail settles with an error, if there is one.
+func (g *group) fail(err error) {
+	switch {
+	case err == nil:
+	case g.outrun && !errors.Is(err, errLockLost):
+		g.settle(untold(err))
+	default:
+		g.settle(err)
 	}
 }
 
@@ -234,20 +265,6 @@ func (g *group) follow(ctx context.Context, h *Handler, old *sessioncodec.Record
 	for _, c := range g.changes {
 		c.err = h.follow(ctx, c.v, old, c.e)
 	}
-}
-
-// again is edit.again of all changes.
-func (g *group) again(r *sessioncodec.Record) (more *sessioncodec.Record, err error) {
-	for _, c := range g.changes {
-		next, err := c.e.again(r)
-		if err != nil {
-			return nil, err
-		}
-		if next != nil {
-			r, more = next, next
-		}
-	}
-	return more, nil
 }
 
 // written tells that a node has the changes, whatever their outcome is.

@@ -124,7 +124,6 @@ func (k *shared) keep(ctx context.Context, g *group) error {
 		write.Seen = first.v.seen // else another commit has written over that
 	}
 	saved, err := k.h.save(ctx, g.id, write)
-	g.end()
 	switch {
 	case err != nil:
 		return err

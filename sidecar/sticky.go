@@ -102,31 +102,39 @@ func (k *sticky) verify(ctx context.Context, s *session, st *state) (*state, err
 	return next, nil
 }
 
-// commit keeps the changes of a group in the ring and then in memory: a patch is visible when its commit has ended, not before.
+// commit keeps the changes of a group in the ring and then in memory: a patch is visible when its commit has ended, not before. One that meets
+// another owner is made again when the session is this process's once more (K6).
 func (k *sticky) commit(ctx context.Context, g *group) {
 	s := k.table.lock(g.id.Random)
 	defer s.mu.Unlock()
-	st, err := k.own(ctx, s, g.id)
-	switch {
-	case err != nil:
-		k.discard(s)
-		g.settle(err)
-		return
-	case st != nil && st.is == sessioncodec.Superseded:
-		k.table.drop(s)
-		g.follow(ctx, k.h, st.record())
-		return
-	case st == nil || !st.owned:
-		k.table.drop(s)
-		g.settle(errGone)
-		return
-	}
-	g.relabel(st.id)
-	if before := g.changes[0].v.recordOf(st); g.on(before) {
-		if err := k.keep(ctx, s, before, g); err != nil {
-			g.settle(err)
+	for range takeoverRounds {
+		st, err := k.own(ctx, s, g.id)
+		switch {
+		case err != nil:
+			k.discard(s)
+			g.fail(err)
+			return
+		case st != nil && st.is == sessioncodec.Superseded:
+			k.table.drop(s)
+			g.follow(ctx, k.h, st.record())
+			return
+		case st == nil || !st.owned:
+			k.table.drop(s)
+			g.fail(errGone)
+			return
 		}
+		g.relabel(st.id)
+		before, changed, err := g.onto(st)
+		if err == nil && changed {
+			err = k.keep(ctx, s, before, g)
+		}
+		if !errors.Is(err, errOutrun) {
+			g.fail(err)
+			return
+		}
+		g.outrun = true
 	}
+	g.fail(errBusy)
 }
 
 // keep writes the edited record and takes what the ring answers into memory; s.mu is held.
@@ -143,8 +151,9 @@ func (k *sticky) keep(ctx context.Context, s *session, before *sessioncodec.Reco
 	saved, err := k.h.save(ctx, g.id, store.Write{
 		Join: g.join, Forget: g.forget, Copies: k.copies(), Wait: k.wait(), Refill: true, Birth: g.born, Done: l.done,
 	})
-	g.end()
 	switch {
+	case errors.Is(err, errOutrun):
+		return k.lose(s, g.met())
 	case errors.Is(err, store.ErrIsolated) && !k.h.opts.Refuse && k.h.opts.Commit == BeforeReply && k.h.trusted(time.Now()):
 		k.h.opts.Metrics.Commits.WithLabelValues("isolated").Inc()
 		k.have(s, g, g.record(), false)
@@ -199,7 +208,7 @@ func (k *sticky) took(ctx context.Context, s *session, before *sessioncodec.Reco
 		g.written()
 		return nil
 	case record.Owner != k.h.owner(record.Owner.Epoch):
-		return untold(k.handOver(ctx, s, g, saved.Node, record))
+		return k.lose(s, record)
 	}
 	g.relabel(k.h.relabel(g.id, saved.Node))
 	k.have(s, g, record, !saved.Short)

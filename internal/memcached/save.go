@@ -59,7 +59,9 @@ type save struct {
 	until   time.Time // how long the caller waits for a first acknowledgement; zero: it has all the time
 
 	mu       sync.Mutex           // guards what follows
-	known    *sessioncodec.Record // join of everything seen and written
+	known    *sessioncodec.Record // join of everything seen, and of what the nodes shall hold for it
+	spread   *sessioncodec.Record // what was known when spreading it began
+	answered bool                 // the caller was told the outcome; what goes on brings just that to the nodes that are left
 	acks     []ack                // one for each node that acknowledged
 	slow     bool                 // a node that was to take a copy did not answer in time
 	offered  bool                 // a node may have been sent one, which may still land
@@ -226,6 +228,9 @@ func (sv *save) wait(ctx context.Context) (store.Saved, error) {
 		if sv.ready(late) {
 			return sv.end()
 		}
+		if late {
+			sv.catchUp()
+		}
 		select {
 		case <-sv.changed:
 		case <-timer.C:
@@ -241,20 +246,44 @@ func (sv *save) wait(ctx context.Context) (store.Saved, error) {
 	}
 }
 
-// ready tells whether Save may return; late, that the operation timeout is over, so that any acknowledgement will do.
+// ready tells whether Save may return; late, that the operation timeout is over, so that the acknowledgement of any node will do that holds all
+// that is known. One that does not may lack what another node was about to be given: a merge with a value that only that one had.
 func (sv *save) ready(late bool) bool {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
 	if sv.finished || sv.fatal != nil {
 		return true
 	}
-	return len(sv.acks) > 0 && !sv.End && (late || sv.Wait == store.First && sv.settled)
+	return !sv.End && (late || sv.Wait == store.First && sv.settled) && slices.ContainsFunc(sv.acks, sv.whole)
 }
 
+// catchUp gives the nodes that have acknowledged what they still lack, while another one is too slow: once for all that is known.
+func (sv *save) catchUp() {
+	behind := sv.behind()
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if len(behind) == 0 || sv.spread == sv.known || sv.finished || sv.fatal != nil {
+		return
+	}
+	sv.spread = sv.known
+	sv.s.tasks.Go(func() { sv.each(behind, func(n *node) { sv.write(n, true) }) })
+}
+
+// whole tells whether a node holds all that is known; sv.mu is held. The end of a session is all that there is to know of it.
+func (sv *save) whole(a ack) bool {
+	return a.record.State == sessioncodec.Destroyed || a.record.Same(sv.known)
+}
+
+// end is the outcome for the caller. Nothing is written any more that is not part of it.
 func (sv *save) end() (store.Saved, error) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
-	return sv.result()
+	saved, err := sv.result()
+	sv.answered = true
+	if sv.fatal == nil {
+		sv.fatal = err
+	}
+	return saved, err
 }
 
 // result is the outcome so far; sv.mu is held.
@@ -263,15 +292,15 @@ func (sv *save) result() (store.Saved, error) {
 	if sv.Copies > 0 {
 		wanted = min(sv.Copies, wanted)
 	}
+	first, acks := sv.taken()
 	saved := store.Saved{
-		Node: sv.named(), Acks: len(sv.acks), Record: sv.known,
-		Short: len(sv.acks) < wanted, Failed: len(sv.acks) < min(wanted, len(sv.order)),
+		Node: first, Acks: acks, Record: sv.known, Short: acks < wanted, Failed: acks < min(wanted, len(sv.order)),
 		Unnoticed: slices.ContainsFunc(sv.lacking(), (*node).unnoticed),
 	}
 	switch {
 	case sv.fatal != nil:
 		return saved, sv.fatal
-	case len(sv.acks) > 0:
+	case acks > 0:
 		return saved, nil
 	case sv.isolated():
 		return saved, store.ErrIsolated
@@ -282,17 +311,23 @@ func (sv *save) result() (store.Saved, error) {
 	return saved, store.ErrUnacknowledged
 }
 
-// named is the node for the id: its own, or else the first of the order, of those that acknowledged.
-func (sv *save) named() string {
-	for _, n := range sv.order {
-		if slices.ContainsFunc(sv.acks, func(a ack) bool { return a.node == n }) {
-			return n.name
+// taken counts the nodes that hold all that is known, and names the one for the id: its own, or else the first of the order.
+func (sv *save) taken() (first string, nodes int) {
+	at := len(sv.order)
+	for _, a := range sv.acks {
+		if !sv.whole(a) {
+			continue
+		}
+		nodes++
+		i := slices.Index(sv.order, a.node)
+		if i < 0 { // it was down
+			i = len(sv.order)
+		}
+		if i < at || first == "" {
+			at, first = i, a.node.name
 		}
 	}
-	if len(sv.acks) > 0 {
-		return sv.acks[0].node.name // one that was down before
-	}
-	return ""
+	return first, nodes
 }
 
 // stopped is what ended the write at every node, nil while it goes on.

@@ -140,23 +140,25 @@ func (sv *save) joined(n *node, held answer, born bool) (*sessioncodec.Record, e
 		}
 		base = others
 	}
+	known, over, err := sv.learn(base)
+	if over || err != nil {
+		return known, err
+	}
 	next, err := sv.Join(base)
 	if err != nil {
 		return nil, sv.abort(err)
 	}
-	all, fatal := sv.learn(base)
-	if fatal != nil {
-		return nil, fatal
-	}
-	if next = sv.forget(next); sessioncodec.Join(next, all) == next {
-		return next, nil
+	next = sv.forget(next)
+	if known, over, err = sv.intend(next); over || err != nil || known.Same(next) {
+		return known, err
 	}
 	// Meanwhile another node's answer was joined. The caller may have made a newer value of what that held, so it is asked again:
 	// a plain join would bring the value back that it was made of.
-	if next, err = sv.Join(all); err != nil {
+	if next, err = sv.Join(known); err != nil {
 		return nil, sv.abort(err)
 	}
-	return sv.forget(next), nil
+	known, _, err = sv.intend(sv.forget(next))
+	return known, err
 }
 
 func (sv *save) forget(r *sessioncodec.Record) *sessioncodec.Record {
@@ -166,12 +168,23 @@ func (sv *save) forget(r *sessioncodec.Record) *sessioncodec.Record {
 	return sv.Forget(r)
 }
 
-// learn adds what a node holds to what is known.
-func (sv *save) learn(held *sessioncodec.Record) (known *sessioncodec.Record, fatal error) {
+// learn adds what a node holds to what is known. It tells whether the caller has the outcome: then the node gets that, and nothing is made of it
+// any more (decision 26).
+func (sv *save) learn(held *sessioncodec.Record) (known *sessioncodec.Record, over bool, fatal error) {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
 	sv.known = sv.forget(sessioncodec.Join(sv.known, held))
-	return sv.known, sv.fatal
+	return sv.known, sv.answered, sv.fatal
+}
+
+// intend adds what a node shall hold to what is known, if the caller has not been told the outcome without it.
+func (sv *save) intend(next *sessioncodec.Record) (known *sessioncodec.Record, over bool, fatal error) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if !sv.answered {
+		sv.known = sv.forget(sessioncodec.Join(next, sv.known))
+	}
+	return sv.known, sv.answered, sv.fatal
 }
 
 // elsewhere joins what the other nodes hold, and tells whether all of them answered.

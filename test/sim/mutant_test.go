@@ -43,7 +43,7 @@ func TestMutantsAreCaught(t *testing.T) {
 		{"a renewal marks the old session", anywhere, func(r sim.Ring) sidecar.Store { return unmarked{r} }, []sim.Invariant{sim.OldID}},
 		{"an end waits until all can know of it", missed, func(r sim.Ring) sidecar.Store { return prompt{r} }, []sim.Invariant{sim.Undead, sim.OldID}},
 		{"an id names what one node alone has", alone, func(r sim.Ring) sidecar.Store { return trusting{r} }, []sim.Invariant{sim.LostUpdate}},
-		{"a commit that met another owner is handed over", contested, func(r sim.Ring) sidecar.Store { return stubborn{r} }, []sim.Invariant{sim.LostUpdate}},
+		{"a commit that meets another owner takes the session back", contested, func(r sim.Ring) sidecar.Store { return stubborn{r} }, []sim.Invariant{sim.LostUpdate}},
 		{"a silent owner is fenced", apart, func(r sim.Ring) sidecar.Store { return unfenced{r} }, []sim.Invariant{sim.LostUpdate, sim.Undead}},
 	} {
 		t.Run(m.rule, func(t *testing.T) {
@@ -254,18 +254,34 @@ func (u unmarked) Save(ctx context.Context, id ring.ID, w store.Write) (store.Sa
 	return store.Saved{Node: id.Node, Acks: 2, Record: r}, nil
 }
 
-// stubborn goes on as the owner when a commit met another one. What it wrote is in the nodes; the other's memory has not heard of it.
+// stubborn goes on as the owner when a commit meets another one. What it wrote is in the nodes; the other's memory has not heard of it.
 type stubborn struct{ sim.Ring }
 
 func (s stubborn) Save(ctx context.Context, id ring.ID, w store.Write) (store.Saved, error) {
-	mine, _ := w.Join(nil)
-	saved, err := s.Ring.Save(ctx, id, w)
-	if err == nil && mine != nil && w.Copies != 0 && mine.Owner != saved.Record.Owner {
-		record := *saved.Record
-		record.Owner = mine.Owner
-		saved.Record = &record
+	join := w.Join
+	mine, _ := join(nil)
+	if mine == nil || w.Copies == 0 {
+		return s.Ring.Save(ctx, id, w)
 	}
+	w.Join = func(stored *sessioncodec.Record) (*sessioncodec.Record, error) {
+		r, err := join(owned(stored, mine.Owner))
+		if stored == nil || err != nil {
+			return r, err
+		}
+		return owned(r, stored.Owner), nil
+	}
+	saved, err := s.Ring.Save(ctx, id, w)
+	saved.Record = owned(saved.Record, mine.Owner)
 	return saved, err
+}
+
+func owned(r *sessioncodec.Record, by sessioncodec.Owner) *sessioncodec.Record {
+	if r == nil || r.Owner == by {
+		return r
+	}
+	record := *r
+	record.Owner = by
+	return &record
 }
 
 // unfenced tells nobody to trust its memory no more.
