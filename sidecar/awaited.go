@@ -11,58 +11,26 @@ import (
 	"github.com/pillion-proxy/pillion/internal/head"
 )
 
-// silence is how long a peer leaves questions unanswered before the requests that wait there are given up.
+// silence is how long a sidecar leaves questions unanswered before the requests that wait there are given up.
 const silence = 3 * time.Second
 
-// awaited are the requests that were passed on to other sidecars and have no answer yet. A host that vanishes, by a pulled plug or a parted
-// network, ends no connection: its peers are asked whether they live, once a second where something has waited for more than one. Whatever they
-// answer, their apps may take as long as they like. To enter takes no timer and no look at the clock.
+// awaited are the requests that were passed on to other sidecars, by a sidecar or by a front, and have no answer yet. A host that vanishes, by a
+// pulled plug or a parted network, ends no connection: where something has waited for more than a second, that sidecar is asked whether it lives, once a
+// second. Whatever it answers, its app may take as long as it likes. To enter takes no timer and no look at the clock.
 type awaited struct {
 	mu     sync.Mutex
-	first  *visit
+	first  *await
 	looks  uint                 // at what waits, one a second
-	silent map[string]time.Time // peers that do not answer: the first question that they left unanswered
+	silent map[string]time.Time // sidecars that do not answer, by route: the first question that they left unanswered
 }
 
-// await is the place of a visit among the awaited; x is nil outside of them.
+// await is the place of a request among the awaited; x is nil outside of them.
 type await struct {
 	x              *head.Exchange
-	route, address string
+	asked          *inquiry
 	since          uint // look
-	next, previous *visit
+	next, previous *await
 }
-
-func (a *awaited) enter(v *visit, x *head.Exchange, route, address string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	v.await = await{x: x, route: route, address: address, since: a.looks, next: a.first}
-	if a.first != nil {
-		a.first.await.previous = v
-	}
-	a.first = v
-}
-
-// leave may be called again.
-func (a *awaited) leave(v *visit) {
-	if v.await.x == nil {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	next, previous := v.await.next, v.await.previous
-	if next != nil {
-		next.await.previous = previous
-	}
-	if previous != nil {
-		previous.await.next = next
-	} else {
-		a.first = next
-	}
-	v.await = await{}
-}
-
-// isOverdue tells whether v has waited for more than a second; a.mu is held.
-func (a *awaited) isOverdue(v *visit) bool { return a.looks-v.await.since > 1 }
 
 // inquiry is whom to ask, where, and about which session.
 type inquiry struct {
@@ -70,7 +38,54 @@ type inquiry struct {
 	about          message
 }
 
-// look returns what to ask the peers where something has waited for more than a second: one question each.
+// enter notes that x waits for an answer of asked, which must not change before w leaves.
+func (a *awaited) enter(w *await, x *head.Exchange, asked *inquiry) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	*w = await{x: x, asked: asked, since: a.looks, next: a.first}
+	if a.first != nil {
+		a.first.previous = w
+	}
+	a.first = w
+}
+
+// leave may be called again.
+func (a *awaited) leave(w *await) {
+	if w.x == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.remove(w)
+}
+
+// answered is leave for what was answered: who answers one request does so for the others that wait there, however late its health path is.
+func (a *awaited) answered(w *await) {
+	if w.x == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.silent, w.asked.route)
+	a.remove(w)
+}
+
+func (a *awaited) remove(w *await) {
+	if w.next != nil {
+		w.next.previous = w.previous
+	}
+	if w.previous != nil {
+		w.previous.next = w.next
+	} else {
+		a.first = w.next
+	}
+	*w = await{}
+}
+
+// isOverdue tells whether w has waited for more than a second; a.mu is held.
+func (a *awaited) isOverdue(w *await) bool { return a.looks-w.since > 1 }
+
+// look returns what to ask where something has waited for more than a second: each sidecar one question.
 func (a *awaited) look() (inquiries []inquiry) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -78,23 +93,23 @@ func (a *awaited) look() (inquiries []inquiry) {
 	waits := func(route string) bool {
 		return slices.ContainsFunc(inquiries, func(q inquiry) bool { return q.route == route })
 	}
-	for v := a.first; v != nil; v = v.await.next {
-		if a.isOverdue(v) && !waits(v.await.route) {
-			inquiries = append(inquiries, inquiry{v.await.route, v.await.address, asking(v.shown)})
+	for w := a.first; w != nil; w = w.next {
+		if a.isOverdue(w) && !waits(w.asked.route) {
+			inquiries = append(inquiries, *w.asked)
 		}
 	}
 	maps.DeleteFunc(a.silent, func(route string, _ time.Time) bool { return !waits(route) })
 	return inquiries
 }
 
-// heard notes whether a peer has answered what it was asked at that time, and gives up what waits for one that has been silent for too long.
+// heard notes whether a sidecar has answered what it was asked at that time, and gives up what waits for one that has been silent for too long.
 // Under the mutex nothing leaves, so no other try and no exchange after its end is hit.
-func (a *awaited) heard(route string, asked time.Time, answered bool) (lost int) {
+func (a *awaited) heard(route string, asked time.Time, err error) (lost int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	since, silent := a.silent[route]
 	switch {
-	case answered:
+	case livesAfter(err):
 		delete(a.silent, route)
 	case !silent:
 		if a.silent == nil {
@@ -102,9 +117,9 @@ func (a *awaited) heard(route string, asked time.Time, answered bool) (lost int)
 		}
 		a.silent[route] = asked
 	case time.Since(since) >= silence:
-		for v := a.first; v != nil; v = v.await.next {
-			if v.await.route == route && a.isOverdue(v) {
-				v.await.x.Lose()
+		for w := a.first; w != nil; w = w.next {
+			if w.asked.route == route && a.isOverdue(w) {
+				w.x.Lose()
 				lost++
 			}
 		}
@@ -112,16 +127,20 @@ func (a *awaited) heard(route string, asked time.Time, answered bool) (lost int)
 	return lost
 }
 
-// inquire asks a peer whether it lives. One that refuses connections may be about to leave and to finish what it has; its host lives, and ends
-// the connections of a process that is gone.
+// livesAfter tells whether a question that ended with err was answered. One that refuses connections may be about to leave and to finish what
+// it has; its host lives, and ends the connections of a process that is gone.
+func livesAfter(err error) bool {
+	return err == nil || errors.Is(err, ErrRefused) || errors.Is(err, ErrDeclined)
+}
+
+// inquire asks a peer whether it lives.
 func (h *Handler) inquire(ctx context.Context, q inquiry) {
 	asked := time.Now()
 	_, err := h.askHome(ctx, q.route, q.address, q.about)
 	if ctx.Err() != nil {
 		return
 	}
-	answered := err == nil || errors.Is(err, ErrRefused) || errors.Is(err, ErrDeclined)
-	if lost := h.awaited.heard(q.route, asked, answered); lost > 0 {
+	if lost := h.awaited.heard(q.route, asked, err); lost > 0 {
 		h.opts.Metrics.Sessions.WithLabelValues("forward_lost").Add(float64(lost))
 		h.opts.Log.Warn("a peer is silent: requests that wait there are given up", "peer", q.route, "requests", lost)
 	}

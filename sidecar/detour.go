@@ -61,7 +61,7 @@ func (h *Handler) withdraw(v *visit, req *head.Head) {
 func (h *Handler) passed(v *visit, resp *head.Head) error {
 	h.pulses.felt(v.forwarded, true)
 	if resp.Status >= 200 || resp.Status == 101 {
-		h.awaited.leave(v)
+		h.awaited.answered(&v.await)
 	}
 	if resp.Status == 503 && resp.Fields.Has(head.NotExecuted) {
 		return head.ErrNotExecuted

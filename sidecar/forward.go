@@ -123,7 +123,8 @@ const (
 func (h *Handler) pass(x *head.Exchange, v *visit, route, why string) head.To {
 	req, address := &x.Request, (*h.peers.Load())[route]
 	v.forwarded = route
-	h.awaited.enter(v, x, route, address)
+	v.inquiry = inquiry{route, address, asking(v.shown)}
+	h.awaited.enter(&v.await, x, &v.inquiry)
 	shown := ""
 	if v.shown != (ring.ID{}) {
 		shown = v.shown.String()
@@ -176,7 +177,7 @@ func (h *Handler) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
 	case v.forwarded == "":
 		return head.To{}, head.BadAnswer
 	case !whole || !safe(x.Request.Method):
-		h.awaited.leave(v)
+		h.awaited.leave(&v.await)
 		return head.To{}, head.Fail(502, head.AppUnreachable, "the sidecar that had the request is gone; the request may have been executed")
 	}
 	return h.Unreached(x)
@@ -186,7 +187,7 @@ func (h *Handler) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
 // to a peer.
 func (h *Handler) Unreached(x *head.Exchange) (head.To, *head.Reply) {
 	v := x.Session.(*visit)
-	h.awaited.leave(v)
+	h.awaited.leave(&v.await)
 	if v.forwarded != "" {
 		h.pulses.felt(v.forwarded, false)
 		v.forwarded, v.now = "", time.Time{}

@@ -26,6 +26,7 @@ type Front struct {
 	encoders coding.Encoders
 	mu       sync.Mutex // orders changes of the site and of its health
 	site     atomic.Pointer[site]
+	departed []departed // guarded by mu
 }
 
 // FrontOptions configure a Front. Every field is needed.
@@ -36,8 +37,8 @@ type FrontOptions struct {
 	Log     *slog.Logger
 }
 
-// Prober asks the sidecar at address, by its health path, whether it wants visitors. The error tells that it did not answer, and is ErrRefused
-// when nobody listens there.
+// Prober asks the sidecar at address, by its health path, whether it wants visitors. The error tells that it did not answer; it is ErrRefused
+// when nobody listens there, and ErrDeclined when somebody does who hangs up or answers another thing.
 type Prober func(ctx context.Context, address, path string) (ready bool, err error)
 
 // NewFront returns a front that serves nothing. Run must run beside it.
@@ -52,6 +53,7 @@ type errand struct {
 	route    *Route
 	home     string     // the address of the visitor's sidecar, "" without one
 	tried    []*backend // the last one has the request now
+	await    await      // the answer of that one
 	declined bool       // by the last one, unseen by its app
 	repeated bool
 	first    [2]*backend // room for most
@@ -79,17 +81,18 @@ func (f *Front) Request(x *head.Exchange) (head.To, *head.Reply) {
 		return head.To{}, noRoute
 	}
 	e.home = homeOf(x.Request.Fields, e.route.Cookie, e.route.Homes)
-	return f.send(e)
+	return f.send(x, e)
 }
 
 // send gives the request to the best sidecar that has not had it yet.
-func (f *Front) send(e *errand) (head.To, *head.Reply) {
+func (f *Front) send(x *head.Exchange, e *errand) (head.To, *head.Reply) {
 	b := f.choose(e)
 	if b == nil {
 		return head.To{}, head.Fail(503, head.AppUnreachable, "no sidecar takes the request")
 	}
 	e.release()
 	b.requests.Add(1)
+	b.awaited.enter(&e.await, x, &toItself)
 	e.tried = append(e.tried, b)
 	b.sent.Inc()
 	return head.To{Network: "tcp", Address: b.Address, Timeout: e.route.Timeout}, nil
@@ -129,32 +132,35 @@ func (f *Front) choose(e *errand) (best *backend) {
 // Unreached sends x on: nobody listened, or the app has not seen it.
 func (f *Front) Unreached(x *head.Exchange) (head.To, *head.Reply) {
 	e := x.Session.(*errand)
+	e.last().awaited.leave(&e.await)
 	reason := "declined"
 	if !e.declined {
 		reason = "refused"
 		f.mark(e.last(), gone)
 	}
 	e.declined = false
-	return f.repeat(e, reason)
+	return f.repeat(x, e, reason)
 }
 
-// Lost sends a safe request again whose connection broke. Once, for a request that kills whoever serves it must not go through the fleet.
-// The sidecar gets no other one until it has answered a probe: those that wait on its other connections could not be repeated either.
+// Lost sends a safe request again whose connection broke, or whose sidecar was given up (front_silent.go). Once, for a request that kills whoever
+// serves it must not go through the fleet. The sidecar gets no other one until it has answered a probe: those that wait on its other connections
+// could not be repeated either.
 func (f *Front) Lost(x *head.Exchange, whole bool) (head.To, *head.Reply) {
 	e := x.Session.(*errand)
+	e.last().awaited.leave(&e.await)
 	f.mark(e.last(), gone)
 	if e.repeated || !whole || !e.route.Lost || !safe(x.Request.Method) {
-		return head.To{}, head.Fail(502, head.AppUnreachable, "the sidecar broke the connection; the request may have been executed")
+		return head.To{}, head.Fail(502, head.AppUnreachable, "the sidecar that had the request is gone; the request may have been executed")
 	}
 	e.repeated = true
-	return f.repeat(e, "lost")
+	return f.repeat(x, e, "lost")
 }
 
-func (f *Front) repeat(e *errand, reason string) (head.To, *head.Reply) {
+func (f *Front) repeat(x *head.Exchange, e *errand, reason string) (head.To, *head.Reply) {
 	if len(e.tried) > e.route.Retries {
 		return head.To{}, head.Fail(503, head.AppUnreachable, "no sidecar that was tried takes the request")
 	}
-	to, reply := f.send(e)
+	to, reply := f.send(x, e)
 	if reply == nil {
 		f.opts.Metrics.Repeats.WithLabelValues(reason).Inc()
 	}
@@ -165,11 +171,14 @@ func safe(method string) bool { return method == "GET" || method == "HEAD" || me
 
 // Response passes every head as it is, but for the one that tells that no app has seen the request.
 func (f *Front) Response(x *head.Exchange, h *head.Head) error {
+	e := x.Session.(*errand)
+	if h.Status >= 200 || h.Status == 101 {
+		e.last().awaited.answered(&e.await)
+	}
 	if h.Status != 503 || !h.Fields.Has(head.NotExecuted) {
 		return nil
 	}
 	h.Fields.Del(head.NotExecuted)
-	e := x.Session.(*errand)
 	e.declined = true
 	f.mark(e.last(), leaving)
 	return head.ErrNotExecuted
@@ -194,6 +203,7 @@ func (e *errand) hasTried(b *backend) bool {
 // release takes the request off the last backend.
 func (e *errand) release() {
 	if len(e.tried) > 0 {
+		e.last().awaited.leave(&e.await)
 		e.last().requests.Add(-1)
 	}
 }

@@ -56,6 +56,7 @@ type backend struct {
 type vitals struct {
 	probed   atomic.Int32 // the health that was seen
 	requests atomic.Int64 // under way
+	awaited  awaited      // of them, those without an answer
 	misses   int          // probes without an answer in a row; used by the prober alone
 }
 
@@ -98,11 +99,7 @@ func (f *Front) SetSite(next Site) {
 		after.fleets[app.Name] = fl
 	}
 	f.site.Store(after)
-	for b := range before.all() {
-		if !after.names(b.app, b.name()) {
-			f.opts.Metrics.BackendUp.DeleteLabelValues(b.app, b.name())
-		}
-	}
+	f.part(before, after)
 	for b := range after.all() {
 		f.opts.Metrics.BackendUp.WithLabelValues(b.app, b.name()).Set(b.up())
 	}
@@ -182,8 +179,12 @@ func (f *Front) Run(ctx context.Context) {
 		var probes sync.WaitGroup
 		for _, fl := range f.site.Load().fleets {
 			for _, b := range fl.backends {
+				b.awaited.look()
 				probes.Go(func() { f.probe(ctx, b, fl.App) })
 			}
+		}
+		for _, d := range f.waitedFor() {
+			probes.Go(func() { f.probe(ctx, d.backend, d.app) })
 		}
 		probes.Wait()
 		select {
@@ -198,14 +199,18 @@ func (f *Front) Run(ctx context.Context) {
 func (f *Front) probe(ctx context.Context, b *backend, app App) {
 	asking, cancel := context.WithTimeout(ctx, cmp.Or(app.HealthTimeout, probeEvery))
 	defer cancel()
+	asked := time.Now()
 	ready, err := f.opts.Probe(asking, b.Address, app.HealthPath)
+	if ctx.Err() != nil {
+		return
+	}
+	f.heard(b, asked, err)
 	if err == nil {
 		b.misses = 0
 	} else {
 		b.misses++
 	}
 	switch {
-	case ctx.Err() != nil:
 	case err == nil && ready:
 		f.mark(b, serving)
 	case err == nil:

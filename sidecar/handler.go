@@ -93,6 +93,7 @@ type visit struct {
 	detoured  bool     // and that one's app is down
 	forwarded string   // the sidecar that it was passed on to
 	await     await    // its answer
+	inquiry   inquiry  // whether it lives
 	tried     []string // those that it was passed on to because the app of this one is down
 	final     bool     // the final head has been handled
 	open      *openExchange
@@ -298,7 +299,7 @@ func (h *Handler) End(x *head.Exchange, _ error) {
 		if v.open != nil {
 			h.open.leave(v.open)
 		}
-		h.awaited.leave(v)
+		h.awaited.leave(&v.await)
 		v.release()
 		h.handles.close(v.handle)
 		x.Session, *v = nil, visit{}

@@ -31,6 +31,8 @@ type fleetOf struct {
 //   - panic threshold 1: health is ignored only when nobody is healthy, rather than at half of the fleet.
 //   - no_traffic_interval: Envoy's default of 60 s would leave a new app unchecked.
 //   - circuit breakers: the defaults of 1024 requests and 3 retries are an outage at the first rush.
+//   - keepalive and user timeout: a host that vanishes ends no connection, and a request would wait there for a quarter of an hour. The user timeout
+//     also ends uploads that nobody reads for as long, which is why it is not shorter.
 //   - no outlier detection: an app's own 500s must not eject the home of its sessions.
 //   - the assignment is named after the cluster's content. Envoy holds a changed cluster back until it gets an assignment for it; one that
 //     did not change itself would not be sent again, and after 15 s the cluster would start empty.
@@ -52,6 +54,12 @@ func (f fleetOf) clusterResource() (*cluster.Cluster, error) {
 			UnhealthyThreshold: wrapperspb.UInt32(2), HealthyThreshold: wrapperspb.UInt32(1),
 			HealthChecker: &core.HealthCheck_HttpHealthCheck_{HttpHealthCheck: &core.HealthCheck_HttpHealthCheck{Path: f.healthPath}},
 		}},
+		UpstreamConnectionOptions: &cluster.UpstreamConnectionOptions{TcpKeepalive: &core.TcpKeepalive{
+			KeepaliveTime: wrapperspb.UInt32(lostAfter / 2), KeepaliveInterval: wrapperspb.UInt32(lostAfter / 4), KeepaliveProbes: wrapperspb.UInt32(2),
+		}},
+		UpstreamBindConfig: &core.BindConfig{SocketOptions: []*core.SocketOption{{
+			Description: "TCP_USER_TIMEOUT of Linux", Level: 6, Name: 18, Value: &core.SocketOption_IntValue{IntValue: lostAfter * 1000}, State: core.SocketOption_STATE_PREBIND,
+		}}},
 		CircuitBreakers: &cluster.CircuitBreakers{Thresholds: []*cluster.CircuitBreakers_Thresholds{{
 			MaxConnections: unlimited, MaxPendingRequests: unlimited, MaxRequests: unlimited, MaxRetries: wrapperspb.UInt32(1024),
 		}}},

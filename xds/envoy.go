@@ -22,6 +22,7 @@ const (
 	healthTimeout         = 500 * time.Millisecond
 	defaultHealthPath     = "/.well-known/pillion/ready"
 	manyAtOnce            = 65536
+	lostAfter             = 20              // seconds after which a connection to a sidecar ends when nothing is acknowledged
 	keepaliveInterval     = 5 * time.Second // of pings on the xDS connection, both ways
 	keepaliveTimeout      = 3 * time.Second
 )

@@ -105,6 +105,8 @@ var clusterShape = shape{
 		"unhealthy_threshold": only{uint32(2)}, "healthy_threshold": only{uint32(1)},
 		"http_health_check": must{shape{"path": read{}}},
 	}}},
+	"upstream_connection_options": moot("what waits at a silent sidecar is given up by its probes"),
+	"upstream_bind_config":        shape{"socket_options": moot("as above")},
 	"circuit_breakers": must{shape{"thresholds": single{shape{
 		"max_connections": must{atLeast{manyAtOnce}}, "max_pending_requests": must{atLeast{manyAtOnce}}, "max_requests": must{atLeast{manyAtOnce}},
 		"max_retries": moot("each request has its own bound"),

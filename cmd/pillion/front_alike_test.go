@@ -83,7 +83,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/echo":
 		echo(w, r)
 		return
-	case query == "slow":
+	case query == "slow", query == "hang-"+s.route:
 		<-s.held
 	case query == "break-"+s.route:
 		panic(http.ErrAbortHandler)

@@ -180,13 +180,22 @@ func healthProber(dial func(ctx context.Context, network, address string) (net.C
 			return false, err
 		}
 		answer, err := client.Do(request)
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			return false, sidecar.ErrRefused
-		}
 		if err != nil {
-			return false, err
+			return false, unanswered(err)
 		}
 		_ = answer.Body.Close()
 		return answer.StatusCode == http.StatusOK, nil
 	}
+}
+
+// unanswered tells apart who refuses, who answers another thing or hangs up, and who does not answer at all.
+func unanswered(err error) error {
+	var said net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return sidecar.ErrRefused
+	case errors.As(err, &said) && said.Timeout(), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return err
+	}
+	return fmt.Errorf("%w: %w", sidecar.ErrDeclined, err)
 }
