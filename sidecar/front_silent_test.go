@@ -1,6 +1,7 @@
 package sidecar_test
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,7 +62,7 @@ func TestFrontWaitsForWhoLives(t *testing.T) {
 				for range 10 {
 					other := b.hang("GET", "a1")
 					b.set("a1", said)
-					if said == errLate {
+					if errors.Is(said, errLate) {
 						_ = b.Response(other.Exchange, &head.Head{Status: 200})
 					}
 					b.End(other.Exchange, nil)
