@@ -16,28 +16,7 @@ import (
 )
 
 // What clients, peers or a ring that fails can make a sidecar remember is bounded. The other bounds: TestHeaderCacheIsBounded,
-// TestM8CountsWithinBounds, TestFloodIsToldSo, TestOneSessionTakesItsLineOnly, and the learned routes in lock_test.go.
-
-// Nonces: more calls than the window takes are refused, not forgotten.
-func TestNoncesAreBounded(t *testing.T) {
-	p := newHops("a1")
-	now := time.Unix(1e9, 0)
-	nonce := func(i int) (n [12]byte) {
-		binary.BigEndian.PutUint64(n[:], uint64(i))
-		return n
-	}
-	for i := range hopSeen {
-		if !p.fresh(nonce(i), now) {
-			t.Fatalf("nonce %d is refused", i)
-		}
-	}
-	if p.fresh(nonce(hopSeen), now) || p.fresh(nonce(1), now) || len(p.seen) != hopSeen || len(p.order) != hopSeen {
-		t.Errorf("%d nonces are remembered, %d may be", len(p.seen), hopSeen)
-	}
-	if !p.fresh(nonce(1), now.Add(3*hopWindow)) || len(p.seen) != 1 {
-		t.Errorf("after the window %d are remembered", len(p.seen))
-	}
-}
+// TestM8CountsWithinBounds, TestFloodIsToldSo, TestOneSessionTakesItsLineOnly, TestReplaysAreBounded, and the learned routes in lock_test.go.
 
 // Writes to be tried again: one for each session however often it fails, and no more than may wait.
 func TestLateWritesAreBounded(t *testing.T) {

@@ -134,9 +134,7 @@ func (h *Handler) pass(x *head.Exchange, v *visit, route, why string) head.To {
 		}
 		req.Fields.Set("Cookie", cookie)
 	}
-	var nonce [12]byte
-	mustRead(h.opts.Random, nonce[:])
-	req.Fields.Set(fieldHop, h.hops.sign(route, nonce, hopParts(why, req, shown)...))
+	req.Fields.Set(fieldHop, h.hops.sign(route, h.hops.nonce(), hopParts(why, req, shown)...))
 	return head.To{Network: "tcp", Address: address}
 }
 

@@ -123,7 +123,7 @@ func New(opts Options) *Handler {
 	h.requests.ignored = opts.Metrics.Requests.WithLabelValues("ignored")
 	h.SetIgnore(opts.Ignore)
 	h.SetCreations(opts.Creations)
-	h.hops = newHops(opts.Route)
+	h.hops = newHops(opts.Route, opts.Random)
 	h.subjects = newSubjects(h)
 	h.pulses = newPulses()
 	h.groups.lines = map[[16]byte][]*change{}

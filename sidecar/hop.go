@@ -6,31 +6,24 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"io"
 	"regexp"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
-const (
-	hopWindow = 30 * time.Second // how far the clocks of two sidecars may be apart
-	hopSeen   = 100_000          // calls remembered against replay; more within the window are refused
-)
+// hopWindow is how far the clocks of two sidecars may be apart.
+const hopWindow = 30 * time.Second
 
 // hops prove to a sidecar that a call comes from another one of its fleet, is meant for it, is new, and says what it says. Whoever lacks
 // the hop key can neither forge a call nor repeat one.
 type hops struct {
 	self string
-
-	mu    sync.Mutex
-	keys  [][]byte // the first signs
-	seen  map[[12]byte]bool
-	order []seenHop
-}
-
-type seenHop struct {
-	nonce [12]byte
-	at    time.Time
+	keys atomic.Pointer[[][]byte] // the first signs
+	run  [4]byte                  // tells this process from an earlier one of its name
+	made atomic.Uint64            // calls so far
+	seen replays
 }
 
 // hop is the proof that goes with a call, spelled as a dictionary of RFC 9651.
@@ -40,7 +33,19 @@ type hop struct {
 	nonce    [12]byte
 }
 
-func newHops(self string) *hops { return &hops{self: self, seen: map[[12]byte]bool{}} }
+func newHops(self string, random io.Reader) *hops {
+	p := &hops{self: self}
+	mustRead(random, p.run[:])
+	p.keys.Store(&[][]byte{})
+	return p
+}
+
+// nonce is one that no other call of the fleet has: which process makes it, and how many it made before.
+func (p *hops) nonce() (n [12]byte) {
+	copy(n[:], p.run[:])
+	binary.BigEndian.PutUint64(n[len(p.run):], p.made.Add(1))
+	return n
+}
 
 // setKeys derives the hop keys from the fleet's secrets, the sealing one first.
 func (p *hops) setKeys(secrets [][]byte) {
@@ -52,24 +57,16 @@ func (p *hops) setKeys(secrets [][]byte) {
 		}
 		keys = append(keys, key)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.keys = keys
+	p.keys.Store(&keys)
 }
 
 // configured tells whether calls can be proven at all.
-func (p *hops) configured() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.keys) > 0
-}
+func (p *hops) configured() bool { return len(*p.keys.Load()) > 0 }
 
 // sign spells the proof of a call to another sidecar.
 func (p *hops) sign(to string, nonce [12]byte, parts ...string) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	h := hop{from: p.self, to: to, at: time.Now().Unix(), nonce: nonce}
-	mac := h.mac(p.keys[0], parts)
+	mac := h.mac((*p.keys.Load())[0], parts)
 	return `from="` + h.from + `", to="` + h.to + `", t=@` + strconv.FormatInt(h.at, 10) +
 		", n=:" + base64.StdEncoding.EncodeToString(nonce[:]) + ":, mac=:" + base64.StdEncoding.EncodeToString(mac) + ":"
 }
@@ -94,28 +91,12 @@ func (p *hops) verify(text string, parts ...string) (h hop, ok bool) {
 	if age := time.Since(time.Unix(at, 0)); age > hopWindow || age < -hopWindow {
 		return hop{}, false
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, key := range p.keys {
+	for _, key := range *p.keys.Load() {
 		if hmac.Equal(mac, h.mac(key, parts)) {
-			return h, p.fresh(h.nonce, time.Now())
+			return h, p.seen.fresh(h, time.Now())
 		}
 	}
 	return hop{}, false
-}
-
-// fresh remembers a nonce and tells whether it is new; p.mu is held.
-func (p *hops) fresh(nonce [12]byte, now time.Time) bool {
-	for len(p.order) > 0 && now.Sub(p.order[0].at) > 2*hopWindow {
-		delete(p.seen, p.order[0].nonce)
-		p.order = p.order[1:]
-	}
-	if p.seen[nonce] || len(p.order) >= hopSeen {
-		return false
-	}
-	p.seen[nonce] = true
-	p.order = append(p.order, seenHop{nonce, now})
-	return true
 }
 
 func (h hop) mac(key []byte, parts []string) []byte {
@@ -125,15 +106,11 @@ func (h hop) mac(key []byte, parts []string) []byte {
 
 // answerMAC binds an answer to the call that it answers.
 func (p *hops) answerMAC(nonce [12]byte, answer []byte) []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return macOver(p.keys[0], []string{"pillion/hop-answer/1", string(nonce[:]), string(answer)})
+	return macOver((*p.keys.Load())[0], []string{"pillion/hop-answer/1", string(nonce[:]), string(answer)})
 }
 
 func (p *hops) answers(nonce [12]byte, answer, mac []byte) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, key := range p.keys {
+	for _, key := range *p.keys.Load() {
 		if hmac.Equal(mac, macOver(key, []string{"pillion/hop-answer/1", string(nonce[:]), string(answer)})) {
 			return true
 		}

@@ -134,8 +134,7 @@ func (h *Handler) call(ctx context.Context, route, address, call string, m messa
 	if err != nil {
 		return 0, message{}, err
 	}
-	var nonce [12]byte
-	mustRead(h.opts.Random, nonce[:])
+	nonce := h.hops.nonce()
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
 	target := PeerPath + call
