@@ -140,6 +140,7 @@ func TestOnlyCopyIsWhereTheIDSays(t *testing.T) {
 			t.Errorf("%d %s while the only node with the change is silent", a.StatusCode, a.token())
 		}
 		second.silence(false)
+		wait(2 * time.Second) // it may count as down, and is probed again first
 		v.must(`{"n":2}`)
 	}, func(s *setup) { s.Copies, s.ring.Copies = 1, 1 })
 }
